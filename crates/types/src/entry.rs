@@ -1,8 +1,8 @@
 //! An entry: what one path holds at one commit (design.md 3.2, API-16.16, API-19.3).
 
+use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::hash::ContentHash;
-use crate::clock::Timestamp;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,7 +122,8 @@ impl Entry {
         }
         match (&self.content, &other.content) {
             (Content::Declared, Content::Declared) => {
-                self.checksum == other.checksum || (self.address == other.address && self.address != Address::Cas)
+                self.checksum == other.checksum
+                    || (self.address == other.address && self.address != Address::Cas)
             }
             (Content::Declared, _) | (_, Content::Declared) => false,
             (a, b) => a == b,

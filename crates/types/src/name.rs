@@ -67,10 +67,13 @@ name!(
 fn repository_rule(text: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
-    let ok = (3..=63).contains(&bytes.len())
-        && plain(bytes[0])
-        && bytes.iter().all(|&b| plain(b) || b == b'-');
-    if ok { Ok(()) } else { Err("use 3 to 63 lower-case letters, digits and dashes, not starting with a dash") }
+    let ok =
+        (3..=63).contains(&bytes.len()) && plain(bytes[0]) && bytes.iter().all(|&b| plain(b) || b == b'-');
+    if ok {
+        Ok(())
+    } else {
+        Err("use 3 to 63 lower-case letters, digits and dashes, not starting with a dash")
+    }
 }
 
 fn is_full_id(text: &str) -> bool {

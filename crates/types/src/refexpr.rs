@@ -28,6 +28,8 @@ pub struct RefExpr {
     pub base: Base,
     /// Applied left to right.
     pub modifiers: Vec<Modifier>,
+    /// As the caller wrote it, for messages that repeat it.
+    pub text: String,
 }
 
 /// The expression cannot be parsed; the message says why.
@@ -58,8 +60,9 @@ impl RefExpr {
             rest = &rest[sign.len_utf8()..];
             if sign == '@' && rest.starts_with('{') {
                 let close = rest.find('}').ok_or_else(|| fail("'@{' is not closed"))?;
-                let at = parse_instant(&rest[1..close])
-                    .ok_or_else(|| fail("the time in '@{...}' is neither RFC 3339 in UTC nor Unix seconds"))?;
+                let at = parse_instant(&rest[1..close]).ok_or_else(|| {
+                    fail("the time in '@{...}' is neither RFC 3339 in UTC nor Unix seconds")
+                })?;
                 modifiers.push(Modifier::At(at));
                 rest = &rest[close + 1..];
                 continue;
@@ -67,7 +70,11 @@ impl RefExpr {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let (number, tail) = rest.split_at(digits);
             rest = tail;
-            let count = if number.is_empty() { None } else { Some(number.parse::<u64>().map_err(|_| fail("a number is too large"))?) };
+            let count = if number.is_empty() {
+                None
+            } else {
+                Some(number.parse::<u64>().map_err(|_| fail("a number is too large"))?)
+            };
             modifiers.push(match (sign, count) {
                 ('~', n) => Modifier::Ancestor(n.unwrap_or(1)),
                 ('^', n) => Modifier::Parent(n.unwrap_or(1)),
@@ -83,7 +90,7 @@ impl RefExpr {
         if modifiers.iter().skip(1).any(|m| matches!(m, Modifier::At(_))) {
             return Err(fail("'@{time}' must follow the branch name"));
         }
-        Ok(Self { base: base.to_owned(), modifiers })
+        Ok(Self { base: base.to_owned(), modifiers, text: text.to_owned() })
     }
 
     /// Whether it is a bare name.
@@ -93,7 +100,12 @@ impl RefExpr {
 }
 
 fn parse_instant(text: &str) -> Option<Timestamp> {
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 12 && text.len() != 8 && text.len() != 4 {
+    if !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && text.len() <= 12
+        && text.len() != 8
+        && text.len() != 4
+    {
         return Some(Timestamp::from_seconds(text.parse().ok()?));
     }
     let (date, time) = match text.split_once('T') {
@@ -110,8 +122,27 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
         return None;
     }
     let millis: i64 = format!("{:0<3}", &fraction[..fraction.len().min(3)]).parse().ok()?;
-    let month_days = [31, if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    if !(1..=12).contains(&month) || day < 1 || day > month_days[month as usize - 1] || hour > 23 || minute > 59 || second > 59 {
+    let month_days = [
+        31,
+        if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    if !(1..=12).contains(&month)
+        || day < 1
+        || day > month_days[month as usize - 1]
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return None;
     }
     // Days since 1970-01-01 in the proleptic Gregorian calendar, counting years from March.
@@ -126,4 +157,10 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
 
 fn number(text: &str, digits: usize) -> Option<i64> {
     if text.len() == digits && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+impl std::fmt::Display for RefExpr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
