@@ -1,0 +1,62 @@
+//! Questions to the person at the terminal: on stderr, answered on stdin, secrets without echo.
+
+use crate::failure::Failure;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::io::{self, BufRead, Write};
+
+/// Asks and waits for a line. Runs beside the runtime, so that Ctrl-C still works.
+///
+/// # Errors
+/// The terminal went away.
+pub async fn ask(question: String) -> Result<String, Failure> {
+    in_background(move || read_answer(&question)).await
+}
+
+/// The same without showing what is typed.
+///
+/// # Errors
+/// The terminal went away.
+pub async fn ask_secret(question: String) -> Result<String, Failure> {
+    in_background(move || {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin, OptionalActions::Flush, &silent)?;
+        let answer = read_answer(&question);
+        tcsetattr(stdin, OptionalActions::Flush, &before)?;
+        // The typed newline was not shown either.
+        writeln!(io::stderr())?;
+        answer
+    })
+    .await
+}
+
+/// Reads one line of stdin, whatever stdin is.
+///
+/// # Errors
+/// It cannot be read, or holds nothing.
+pub async fn read_line() -> Result<String, Failure> {
+    in_background(|| read_answer("")).await
+}
+
+fn read_answer(question: &str) -> io::Result<String> {
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()?;
+    drop(stderr);
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the input ended"));
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn in_background(
+    work: impl FnOnce() -> io::Result<String> + Send + 'static,
+) -> Result<String, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(io::Error::other(e)))
+        .map_err(|e| Failure::local("read the answer", &e))
+}

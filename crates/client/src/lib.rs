@@ -1,0 +1,38 @@
+//! A typed, asynchronous HTTP client for Millpond's two HTTP interfaces: the lakeFS-compatible one under
+//! `/api/v1` and Millpond's own under `/api/millpond/v1`.
+//!
+//! It exists so that the command line (and later the mount and the tests) speak to a server in terms of
+//! branches, commits and objects instead of URLs. One module holds one area of the API: its models and the
+//! methods that send them. It works against any server that speaks `/api/v1`; only the calls of
+//! [`operations`] and the `paths`/`prefixes` of a commit need Millpond.
+//!
+//! It deliberately does not know about terminals, files, profiles, environment variables or URIs, keeps no
+//! state between calls but its connections, and never decides for the caller what an answer means beyond
+//! [`Kind`].
+
+mod call;
+pub mod changes;
+pub mod commits;
+mod connection;
+pub mod error;
+pub mod objects;
+pub mod operations;
+pub mod page;
+pub mod refs;
+pub mod repositories;
+pub mod server;
+
+pub use changes::{
+    CherryPickCreation, CommitOverrides, Diff, DiffQuery, DotDiff, Merge, MergeResult, ResetCreation,
+    RevertCreation, Strategy,
+};
+pub use commits::{Commit, CommitCreation, LogQuery};
+pub use connection::{Client, Credentials, Settings, normalize_server};
+pub use error::{Error, Kind, Refusal};
+pub use objects::{ObjectBody, ObjectError, ObjectQuery, ObjectStats, PathType, UploadOptions};
+pub use operations::{Operation, Undone};
+pub use page::{Page, PageQuery, Pagination};
+pub use refs::{BranchCreation, Ref, TagCreation};
+pub use repositories::{Repository, RepositoryCreation};
+pub use reqwest::Body;
+pub use server::{Config, ServerVersion, StorageConfig, User, VersionConfig};
