@@ -1,0 +1,197 @@
+//! Checkpoints: brings the look-up tables up to what the journal says, so that old rows can go.
+//!
+//! The accident this prevents: rows that still hold staged changes are dropped. So the order is: note
+//! where the journal stands, fold every branch's staging into its working tree (everything noted is then
+//! in trees), capture what the tables lack at one exact point, write the tables, and only then drop the
+//! rows before the note. A crash anywhere in between leaves more rows than needed, never fewer.
+
+use crate::engine::{Engine, kv_error};
+use crate::record::Idempotency;
+use crate::state::Repo;
+use crate::{Error, Kind, RefMove, Result, keys, tables};
+use bytes::Bytes;
+use millpond_kv::{Batch, Kv, Write};
+use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Most writes of one batch.
+const BATCH_WRITES_MAX: usize = 10_000;
+/// Completed uploads and idempotency keys are forgotten after this long, in milliseconds (24 h).
+pub(crate) const REMEMBER_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// Where replay begins, and the hash of the row before it.
+pub(crate) async fn read(kv: &dyn Kv) -> Result<(u64, [u8; 32])> {
+    let Some(bytes) = kv.get(keys::CHECKPOINT).await.map_err(kv_error)? else { return Ok((1, [0; 32])) };
+    let (first, previous, _) = decode(bytes)?;
+    Ok((first, previous))
+}
+
+/// The number that the next repository gets at least.
+pub(crate) async fn next_uid(kv: &dyn Kv) -> Result<u64> {
+    match kv.get(keys::CHECKPOINT).await.map_err(kv_error)? {
+        None => Ok(1),
+        Some(bytes) => Ok(decode(bytes)?.2),
+    }
+}
+
+fn decode(bytes: Bytes) -> Result<(u64, [u8; 32], u64)> {
+    let mut r = Reader::new(bytes);
+    let mut parse = || Ok::<_, millpond_types::DecodeError>((r.u8()?, r.uint()?, r.digest()?, r.uint()?));
+    match parse() {
+        Ok((1, first, previous, next_uid)) => Ok((first, previous, next_uid)),
+        _ => Err(Error::new(Kind::Damaged, "the checkpoint record cannot be read")),
+    }
+}
+
+/// Every pair with this key prefix.
+pub(crate) async fn scan_all(kv: &dyn Kv, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+    let end = millpond_kv::prefix_end(prefix).expect("no table prefix is all 0xff");
+    let mut from = Bytes::copy_from_slice(prefix);
+    let mut all = Vec::new();
+    loop {
+        let page = kv.scan(&from, &end, 4096).await.map_err(kv_error)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        let mut after = last.to_vec();
+        after.push(0);
+        from = after.into();
+        all.extend(page);
+    }
+}
+
+/// What the tables lack, of one exact state.
+struct Captured {
+    repos: Vec<CapturedRepo>,
+    idempotency: Vec<(Idempotency, Timestamp)>,
+    next_uid: u64,
+}
+
+struct CapturedRepo {
+    repo: Arc<Repo>,
+    writes: Vec<Write>,
+    commits: Vec<(CommitId, Arc<Commit>)>,
+    moves: Vec<Arc<RefMove>>,
+}
+
+impl Engine {
+    /// Brings the tables up to date and drops journal rows that are no longer needed.
+    pub async fn checkpoint(&self) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock().await;
+        if self.checkpoint_failed.load(Ordering::Acquire) {
+            return Err(Error::new(Kind::Internal, "an earlier checkpoint failed half-way; restart the server"));
+        }
+        let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
+        let rows = self.rows_since_checkpoint.load(Ordering::Relaxed);
+        for repo in self.root.read().by_uid.values() {
+            for branch in repo.state.read().branches.values() {
+                if !branch.state.read().memtable.is_empty() {
+                    self.fold(repo, branch).await?;
+                }
+            }
+        }
+        let engine = self.owned();
+        let now = self.clock.now();
+        let captured = self.journal.capture(move |_, _| capture(&engine, now)).await?;
+        self.checkpoint_failed.store(true, Ordering::Release);
+        for part in &captured.repos {
+            self.write_tables(part).await?;
+            part.repo.nodes.save_index().await?;
+        }
+        let mut writes: Vec<Write> = captured
+            .idempotency
+            .iter()
+            .map(|(i, time)| Write::Put(keys::idempotency(&i.scope), crate::idempotency::encode(i, *time)))
+            .collect();
+        for (key, value) in scan_all(&*self.kv, keys::IDEMPOTENCY).await? {
+            if crate::idempotency::decode(value)?.1.millis() + REMEMBER_MILLIS < now.millis() {
+                writes.push(Write::Delete(key));
+            }
+        }
+        let mut w = Writer::new();
+        w.u8(1).uint(first).raw(&previous).uint(captured.next_uid);
+        writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), w.finish().into()));
+        writes.push(Write::DeleteRange(keys::journal(0), keys::journal(first)));
+        self.kv.commit(Batch { preconditions: vec![], writes }).await.map_err(kv_error)?;
+        self.checkpoint_failed.store(false, Ordering::Release);
+        for part in captured.repos {
+            let mut unsaved = part.repo.unsaved.write();
+            for (id, commit) in part.commits {
+                unsaved.commits.remove(&id);
+                self.commit_cache.insert((part.repo.uid, id), commit);
+            }
+            unsaved.moves.drain(..part.moves.len());
+        }
+        self.rows_since_checkpoint.fetch_sub(rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn write_tables(&self, part: &CapturedRepo) -> Result<()> {
+        let uid = part.repo.uid;
+        let mut writes = part.writes.clone();
+        for (id, commit) in &part.commits {
+            let mut w = Writer::new();
+            commit.encode(&mut w);
+            writes.push(Write::Put(keys::commit(uid, id), w.finish().into()));
+        }
+        for moved in &part.moves {
+            let row = tables::encode_move(moved);
+            writes.push(Write::Put(keys::ref_move(uid, moved.sequence), row.clone()));
+            writes.push(Write::Put(keys::ref_move_of(uid, &moved.name, moved.sequence), row));
+        }
+        for chunk in writes.chunks(BATCH_WRITES_MAX) {
+            let batch = Batch { preconditions: vec![], writes: chunk.to_vec() };
+            self.kv.commit(batch).await.map_err(kv_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs in the journal's committer, where nothing changes meanwhile.
+fn capture(engine: &Engine, now: Timestamp) -> Captured {
+    let root = engine.root.read();
+    let mut repos = Vec::new();
+    let mut all: Vec<Arc<Repo>> = root.by_uid.values().cloned().collect();
+    all.extend(engine.deleted.lock().drain(..));
+    for repo in all {
+        let uid = repo.uid;
+        let state = repo.state.read();
+        let mut unsaved = repo.unsaved.write();
+        let mut writes = Vec::new();
+        if std::mem::take(&mut unsaved.repository) {
+            let key = keys::repository(&state.info.name);
+            let newer = root.by_name.get(&state.info.name).is_some_and(|r| r.uid != uid);
+            if !state.deleted {
+                writes.push(Write::Put(key, tables::encode_repository(uid, &state.info)));
+            } else if !newer {
+                writes.push(Write::Delete(key));
+            }
+        }
+        for name in unsaved.branches.drain() {
+            let key = keys::branch(uid, &name);
+            writes.push(match state.branches.get(&name) {
+                Some(branch) => Write::Put(key, tables::encode_branch(branch.hidden, &branch.state.read())),
+                None => Write::Delete(key),
+            });
+        }
+        for name in unsaved.tags.drain() {
+            let key = keys::tag(uid, &name);
+            writes.push(match state.tags.get(&name) {
+                Some(commit) => Write::Put(key, Bytes::copy_from_slice(&commit.0)),
+                None => Write::Delete(key),
+            });
+        }
+        for id in unsaved.uploads.drain() {
+            let key = keys::upload(uid, &id);
+            writes.push(match state.uploads.get(&id) {
+                Some(upload) => Write::Put(key, tables::encode_upload(upload)),
+                None => Write::Delete(key),
+            });
+        }
+        let ids: Vec<CommitId> = unsaved.durable_commits.drain(..).collect();
+        let commits = ids.iter().filter_map(|id| Some((*id, unsaved.commits.get(id)?.clone()))).collect();
+        let moves = unsaved.moves.clone();
+        drop(unsaved);
+        repos.push(CapturedRepo { repo, writes, commits, moves });
+    }
+    Captured { repos, idempotency: engine.idempotency.drain_unsaved(now), next_uid: root.next_uid }
+}

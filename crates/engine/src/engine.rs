@@ -1,0 +1,473 @@
+//! The engine: opening, recovery, and how durable records reach the published state.
+
+use crate::journal::{Journal, Submission, Ticket};
+use crate::keys::{self, RepoUid};
+use crate::nodes::{NodeCache, Nodes, node_cache};
+use crate::record::{Context, Record, Row};
+use crate::state::{Branch, BranchState, Repo, RootState, Unsaved, Versioned, new_repo_state, ref_move};
+use crate::{Actor, Error, Kind, Result, Thing};
+use bytes::Bytes;
+use millpond_blob::Blobs;
+use millpond_kv::{Batch, Expect, Kv, KvError, Write};
+use millpond_types::{BranchName, Clock, Commit, CommitId, ContentHash, Random, RepositoryName, TreeId};
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+/// What may be set from outside.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory for decoded tree nodes, in bytes.
+    pub node_cache_bytes: u64,
+    /// Staged changes of one branch that are folded into its working tree, in entries.
+    pub memtable_entries_max: usize,
+    /// Journal rows after which the tables are brought up to date.
+    pub checkpoint_rows: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { node_cache_bytes: 128 << 20, memtable_entries_max: 50_000, checkpoint_rows: 20_000 }
+    }
+}
+
+/// The engine over its ports.
+pub struct Engine {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) options: Options,
+    pub(crate) root: Versioned<RootState>,
+    pub(crate) journal: Journal,
+    pub(crate) idempotency: crate::idempotency::Remembered,
+    pub(crate) commit_cache: quick_cache::sync::Cache<(RepoUid, CommitId), Arc<Commit>>,
+    pub(crate) rows_since_checkpoint: AtomicU64,
+    pub(crate) checkpointing: tokio::sync::Mutex<()>,
+    /// Repositories deleted since the last checkpoint, whose table rows must go.
+    pub(crate) deleted: parking_lot::Mutex<Vec<Arc<Repo>>>,
+    /// A checkpoint failed after it had taken what the tables lack: only a restart can make them whole.
+    pub(crate) checkpoint_failed: AtomicBool,
+    checkpoint_queued: AtomicBool,
+    cache: Arc<NodeCache>,
+    this: Weak<Engine>,
+}
+
+/// What a creating submission made, to be published as the same thing that deciders already hold.
+pub enum Created {
+    /// A repository.
+    Repo(Arc<Repo>),
+    /// A branch.
+    Branch(Arc<Branch>),
+}
+
+impl Engine {
+    /// Opens the stores, recovers, and is ready. Call within a tokio runtime.
+    pub async fn open(
+        kv: Arc<dyn Kv>,
+        blobs: Arc<dyn Blobs>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Result<Arc<Self>> {
+        let epoch = take_epoch(&*kv).await?;
+        let cache = node_cache(options.node_cache_bytes);
+        let loader = Loader { kv: &*kv, blobs: &blobs, cache: &cache };
+        let root = Versioned::new(loader.load_tables().await?);
+        let idempotency = crate::idempotency::Remembered::load(&*kv).await?;
+        let (first, mut previous) = crate::checkpoint::read(&*kv).await?;
+        let mut deleted = Vec::new();
+        let mut next = first;
+        let mut from = keys::journal(first);
+        let end = millpond_kv::prefix_end(keys::JOURNAL).expect("the journal prefix is not all 0xff");
+        loop {
+            let page = kv.scan(&from, &end, 256).await.map_err(kv_error)?;
+            let Some((last, _)) = page.last() else { break };
+            let mut after = last.to_vec();
+            after.push(0);
+            from = after.into();
+            for (key, value) in page {
+                let hash = ContentHash::of(&value).0;
+                let row = Row::decode(value).map_err(|e| damaged_journal(next, &e.to_string()))?;
+                if key != keys::journal(next) || row.previous != previous {
+                    return Err(damaged_journal(next, "a row is missing or was changed"));
+                }
+                for (position, (context, records)) in row.mutations.iter().enumerate() {
+                    for record in records {
+                        if let Record::RepositoryDeleted { uid } = record {
+                            deleted.extend(root.read().by_uid.get(uid).cloned());
+                        }
+                    }
+                    idempotency.restore(context);
+                    publish(&root, &blobs, &cache, context, records, sequence(next, position), None);
+                }
+                previous = hash;
+                next += 1;
+            }
+        }
+        settle(&root);
+        let engine = Arc::new_cyclic(|this: &Weak<Engine>| {
+            let target = this.clone();
+            let journal = Journal::start(
+                kv.clone(),
+                epoch,
+                next,
+                previous,
+                Box::new(move |submission, row, position| {
+                    if let Some(engine) = target.upgrade() {
+                        engine.publish(submission, sequence(row, position), position == 0);
+                    }
+                }),
+            );
+            Self {
+                kv,
+                blobs,
+                clock,
+                random,
+                commit_cache: quick_cache::sync::Cache::new(20_000),
+                rows_since_checkpoint: AtomicU64::new(next - first),
+                checkpointing: tokio::sync::Mutex::new(()),
+                deleted: parking_lot::Mutex::new(deleted),
+                checkpoint_failed: AtomicBool::new(false),
+                checkpoint_queued: AtomicBool::new(false),
+                options,
+                root,
+                journal,
+                idempotency,
+                cache,
+                this: this.clone(),
+            }
+        });
+        Ok(engine)
+    }
+
+    /// Brings the tables up to date, so that the next start is quick. Writes that are still running may
+    /// end up in the journal only; nothing is lost either way.
+    pub async fn close(&self) -> Result<()> {
+        self.checkpoint().await
+    }
+
+    /// An owned handle, for work that outlives the caller.
+    pub(crate) fn owned(&self) -> Arc<Self> {
+        self.this.upgrade().expect("a method is running, so the engine is alive")
+    }
+
+    pub(crate) fn submit(&self, submission: Submission) -> Ticket {
+        self.journal.submit(submission)
+    }
+
+    pub(crate) fn context(&self, actor: &Actor, verb: &str) -> Context {
+        Context {
+            time: self.clock.now(),
+            actor: actor.name.clone(),
+            request_id: actor.request_id.clone(),
+            verb: verb.to_owned(),
+            idempotency: None,
+        }
+    }
+
+    fn publish(&self, submission: &Submission, first: u64, new_row: bool) {
+        let Submission { context, records, created, .. } = submission;
+        publish(&self.root, &self.blobs, &self.cache, context, records, first, created.as_ref());
+        let rows = self.rows_since_checkpoint.fetch_add(u64::from(new_row), Ordering::Relaxed);
+        if rows >= self.options.checkpoint_rows && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
+            let engine = self.owned();
+            tokio::spawn(async move {
+                if let Err(error) = engine.checkpoint().await {
+                    tracing::error!(error = %error, "checkpoint failed; it is tried again later");
+                }
+                engine.checkpoint_queued.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    pub(crate) fn new_repo(
+        &self,
+        uid: RepoUid,
+        state: crate::state::RepoState,
+    ) -> Arc<Repo> {
+        new_repo(&self.blobs, &self.cache, uid, state)
+    }
+
+    /// The repository of this name.
+    pub fn repo(&self, name: &RepositoryName) -> Result<Arc<Repo>> {
+        self.root.read().by_name.get(name).cloned().ok_or_else(|| {
+            Error::new(Kind::NotFound(Thing::Repository), format!("repository '{name}' not found"))
+        })
+    }
+
+    /// The branch of this name.
+    pub fn branch(&self, repo: &Repo, name: &BranchName) -> Result<Arc<Branch>> {
+        repo.state
+            .read()
+            .branches
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::new(Kind::NotFound(Thing::Branch), format!("branch '{name}' not found")))
+    }
+
+    /// Refuses changes on a read-only repository unless forced.
+    pub(crate) fn writable(&self, repo: &Repo, force: bool) -> Result<()> {
+        if repo.info().read_only && !force {
+            return Err(Error::new(Kind::ReadOnly, "read-only repository"));
+        }
+        Ok(())
+    }
+
+    /// A commit by id.
+    pub(crate) async fn commit_by_id(&self, repo: &Repo, id: &CommitId) -> Result<Option<Arc<Commit>>> {
+        if let Some(commit) = self.commit_cache.get(&(repo.uid, *id)) {
+            return Ok(Some(commit));
+        }
+        if let Some(commit) = repo.unsaved.read().commits.get(id) {
+            return Ok(Some(commit.clone()));
+        }
+        let Some(bytes) = self.kv.get(&keys::commit(repo.uid, id)).await.map_err(kv_error)? else {
+            return Ok(None);
+        };
+        let commit = Commit::from_bytes(bytes)
+            .map_err(|e| Error::new(Kind::Damaged, format!("commit {id} cannot be read: {e}")))?;
+        let commit = Arc::new(commit);
+        self.commit_cache.insert((repo.uid, *id), commit.clone());
+        Ok(Some(commit))
+    }
+
+    /// A commit that must exist, because something stored refers to it.
+    pub(crate) async fn stored_commit(&self, repo: &Repo, id: &CommitId) -> Result<Arc<Commit>> {
+        self.commit_by_id(repo, id)
+            .await?
+            .ok_or_else(|| Error::new(Kind::Damaged, format!("commit {id} is referred to but not stored")))
+    }
+
+    /// 20 characters of `[0-9a-v]`, for ids that clients see.
+    pub(crate) fn random_id(&self) -> String {
+        crate::address::DataName::random(&*self.random).to_text()[..20].to_owned()
+    }
+}
+
+/// Counts this opening, so that a writer that was thought dead cannot write any more.
+async fn take_epoch(kv: &dyn Kv) -> Result<u64> {
+    let version = Bytes::from_static(b"1");
+    match kv.get(keys::FORMAT).await.map_err(kv_error)? {
+        None => {}
+        Some(v) if v == version => {}
+        Some(v) => {
+            let found = String::from_utf8_lossy(&v).into_owned();
+            return Err(Error::new(
+                Kind::NotImplemented,
+                format!("the data directory has format {found}, and this Millpond reads format 1; use a newer Millpond"),
+            ));
+        }
+    }
+    let old = kv.get(keys::EPOCH).await.map_err(kv_error)?;
+    let number = match &old {
+        None => 0,
+        Some(bytes) => u64::from_be_bytes(
+            bytes.as_ref().try_into().map_err(|_| Error::new(Kind::Damaged, "the writer epoch cannot be read"))?,
+        ),
+    };
+    let epoch = number + 1;
+    let key = Bytes::from_static(keys::EPOCH);
+    let batch = Batch {
+        preconditions: vec![(key.clone(), old.map_or(Expect::Absent, Expect::Value))],
+        writes: vec![
+            Write::Put(key, epoch.to_be_bytes().to_vec().into()),
+            Write::Put(Bytes::from_static(keys::FORMAT), version),
+        ],
+    };
+    kv.commit(batch).await.map_err(kv_error)?;
+    Ok(epoch)
+}
+
+fn damaged_journal(row: u64, what: &str) -> Error {
+    Error::new(Kind::Damaged, format!("journal row {row}: {what}; restore the data directory from a backup"))
+}
+
+/// A metadata store's failure as the engine's.
+pub fn kv_error(error: KvError) -> Error {
+    let kind = match &error {
+        KvError::Busy(_) => Kind::Busy,
+        KvError::PreconditionFailed(_) | KvError::Failed(_) => Kind::Internal,
+    };
+    Error::new(kind, error.to_string())
+}
+
+pub(crate) fn new_repo(
+    blobs: &Arc<dyn Blobs>,
+    cache: &Arc<NodeCache>,
+    uid: RepoUid,
+    state: crate::state::RepoState,
+) -> Arc<Repo> {
+    Arc::new(Repo {
+        uid,
+        state: Versioned::new(state),
+        nodes: Nodes::new(uid, blobs.clone(), cache.clone()),
+        unsaved: RwLock::new(Unsaved::default()),
+    })
+}
+
+fn settle(root: &Versioned<RootState>) {
+    for repo in root.read().by_uid.values() {
+        for branch in repo.state.read().branches.values() {
+            branch.state.settle();
+        }
+        repo.state.settle();
+    }
+    root.settle();
+}
+
+/// Applies one durable mutation to the published state, live or at recovery. At recovery the tables may
+/// already hold later states than the record: applying every record from the checkpoint on, in order,
+/// ends in the same state whatever the tables held, and records about things that the tables no longer
+/// have are passed over.
+fn publish(
+    root: &Versioned<RootState>,
+    blobs: &Arc<dyn Blobs>,
+    cache: &Arc<NodeCache>,
+    context: &Context,
+    records: &[Record],
+    first: u64,
+    created: Option<&Created>,
+) {
+    for (index, record) in records.iter().enumerate() {
+        if let Record::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } = record {
+            let repo = match created {
+                Some(Created::Repo(repo)) => repo.clone(),
+                _ => match root.read().by_uid.get(uid) {
+                    Some(repo) => repo.clone(),
+                    None => {
+                        let state = new_repo_state(name, namespace, default_branch, *read_only, context.time);
+                        new_repo(blobs, cache, *uid, state)
+                    }
+                },
+            };
+            if !repo.state.read().branches.contains_key(default_branch) {
+                let branch = first_branch(default_branch, commit);
+                repo.state.publish(|s| {
+                    s.branches.insert(default_branch.clone(), branch);
+                });
+            }
+            root.publish(|r| r.insert(name, &repo));
+        }
+        let Some(repo) = root.read().by_uid.get(&record.uid()).cloned() else { continue };
+        publish_in(&repo, context, record, first + index as u64, created);
+        if let Record::RepositoryDeleted { uid } = record {
+            root.publish(|r| {
+                r.remove(*uid);
+            });
+        }
+    }
+}
+
+/// Position in the journal of a mutation's first record, which orders ref moves: the row, the mutation
+/// within it, and room for 16 records of each.
+fn sequence(row: u64, position: usize) -> u64 {
+    row << 20 | (position as u64) << 4
+}
+
+pub(crate) fn first_branch(name: &BranchName, commit: &Commit) -> Arc<Branch> {
+    Branch::new(name.clone(), false, BranchState::new(commit.id(), TreeId::EMPTY))
+}
+
+fn publish_in(repo: &Arc<Repo>, context: &Context, record: &Record, sequence: u64, created: Option<&Created>) {
+    let find = |name: &BranchName| repo.state.read().branches.get(name).cloned();
+    let mut unsaved = repo.unsaved.write();
+    match record {
+        Record::Staged { branch, .. } => {
+            drop(unsaved);
+            if let Some(branch) = find(branch) {
+                branch.state.publish(|s| s.apply(record));
+            }
+            return;
+        }
+        Record::HeadMoved { branch, commit, new, .. } => {
+            if let Some(commit) = commit {
+                unsaved.commits.insert(*new, commit.clone());
+                unsaved.durable_commits.push(*new);
+            }
+            unsaved.branches.insert(branch.clone());
+            if let Some(branch) = find(branch) {
+                branch.state.publish(|s| s.apply(record));
+            }
+        }
+        Record::Folded { branch, .. } => {
+            unsaved.branches.insert(branch.clone());
+            if let Some(branch) = find(branch) {
+                branch.state.publish(|s| s.apply(record));
+            }
+        }
+        Record::BranchCreated { branch, head, tree, hidden, .. } => {
+            let made = match created {
+                Some(Created::Branch(made)) => made.clone(),
+                _ => Branch::new(branch.clone(), *hidden, BranchState::new(*head, *tree)),
+            };
+            unsaved.branches.insert(branch.clone());
+            repo.state.publish(|s| s.apply(record, Some(&made)));
+        }
+        Record::BranchDeleted { branch, .. } => {
+            unsaved.branches.insert(branch.clone());
+            if let Some(branch) = find(branch) {
+                branch.state.publish(|s| s.apply(record));
+            }
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::TagCreated { tag, .. } | Record::TagDeleted { tag, .. } => {
+            unsaved.tags.insert(tag.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::UploadCreated { upload, .. } => {
+            unsaved.uploads.insert(upload.id.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::PartStored { upload, .. } | Record::UploadEnded { upload, .. } => {
+            unsaved.uploads.insert(upload.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::RepositoryCreated { default_branch, commit, .. } => {
+            unsaved.repository = true;
+            unsaved.branches.insert(default_branch.clone());
+            let id = commit.id();
+            unsaved.commits.insert(id, commit.clone());
+            unsaved.durable_commits.push(id);
+        }
+        Record::RepositoryMetadata { .. } | Record::RepositoryDeleted { .. } => {
+            unsaved.repository = true;
+            repo.state.publish(|s| s.apply(record, None));
+        }
+    }
+    if let Some(moved) = ref_move(context, record, sequence) {
+        unsaved.moves.push(Arc::new(moved));
+    }
+}
+
+struct Loader<'a> {
+    kv: &'a dyn Kv,
+    blobs: &'a Arc<dyn Blobs>,
+    cache: &'a Arc<NodeCache>,
+}
+
+impl Loader<'_> {
+    async fn load_tables(&self) -> Result<RootState> {
+        let mut root = RootState { next_uid: 1, ..Default::default() };
+        for (_, value) in crate::checkpoint::scan_all(self.kv, keys::REPOSITORIES).await? {
+            let (uid, mut state) = crate::tables::decode_repository(value)?;
+            for (key, value) in crate::checkpoint::scan_all(self.kv, &keys::branches(uid)).await? {
+                let branch = crate::tables::decode_branch(&key[keys::branches(uid).len()..], value)?;
+                state.branches.insert(branch.name.clone(), branch);
+            }
+            for (key, value) in crate::checkpoint::scan_all(self.kv, &keys::tags(uid)).await? {
+                let (tag, commit) = crate::tables::decode_tag(&key[keys::tags(uid).len()..], &value)?;
+                state.tags.insert(tag, commit);
+            }
+            for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::uploads(uid)).await? {
+                let upload = crate::tables::decode_upload(value)?;
+                state.uploads.insert(upload.info.id.clone(), upload);
+            }
+            let name = state.info.name.clone();
+            root.insert(&name, &new_repo(self.blobs, self.cache, uid, state));
+        }
+        let next = crate::checkpoint::next_uid(self.kv).await?;
+        root.next_uid = root.next_uid.max(next);
+        Ok(root)
+    }
+}

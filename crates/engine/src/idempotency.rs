@@ -1,0 +1,146 @@
+//! Remembers the answers to requests that carried an `Idempotency-Key`, for 24 h (design.md 3.2).
+//!
+//! The answer is part of the journal row that made it durable, so a client that lost the reply gets the
+//! same answer after a crash too, and never a second effect.
+
+use crate::record::{Context, Idempotency};
+use crate::{Actor, Error, Kind, Result, keys};
+use bytes::Bytes;
+use millpond_kv::Kv;
+use millpond_types::{Reader, RepositoryName, Timestamp, Writer};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+enum Known {
+    Running([u8; 32]),
+    Done(Idempotency, Timestamp),
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<[u8; 32], Known>,
+    unsaved: Vec<[u8; 32]>,
+}
+
+/// All remembered answers.
+pub struct Remembered(Arc<Mutex<State>>);
+
+/// What to do with a request.
+pub enum Begin {
+    /// No key was sent.
+    Plain,
+    /// First time: carry the claim into the context with the answer.
+    First(Claim),
+    /// Seen before with the same request: give this answer again.
+    Again(Bytes),
+}
+
+/// The right to answer one keyed request. Dropped without an answer, the key is free again.
+pub struct Claim {
+    state: Arc<Mutex<State>>,
+    scope: [u8; 32],
+    fingerprint: [u8; 32],
+    answered: bool,
+}
+
+impl Claim {
+    /// The record of the answer, to be made durable with the change. The claim stays until it is dropped
+    /// after that.
+    pub fn answer(&mut self, time: Timestamp, result: Bytes) -> Idempotency {
+        let done = Idempotency { scope: self.scope, fingerprint: self.fingerprint, result };
+        self.answered = true;
+        let mut state = self.state.lock();
+        state.known.insert(self.scope, Known::Done(done.clone(), time));
+        state.unsaved.push(self.scope);
+        done
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.state.lock().known.remove(&self.scope);
+        }
+    }
+}
+
+impl Remembered {
+    /// What the table holds.
+    pub async fn load(kv: &dyn Kv) -> Result<Self> {
+        let mut state = State::default();
+        for (_, value) in crate::checkpoint::scan_all(kv, keys::IDEMPOTENCY).await? {
+            let (idempotency, time) = decode(value)?;
+            state.known.insert(idempotency.scope, Known::Done(idempotency, time));
+        }
+        Ok(Self(Arc::new(Mutex::new(state))))
+    }
+
+    /// Takes in what a journal row says.
+    pub fn restore(&self, context: &Context) {
+        if let Some(idempotency) = &context.idempotency {
+            let mut state = self.0.lock();
+            state.unsaved.push(idempotency.scope);
+            state.known.insert(idempotency.scope, Known::Done(idempotency.clone(), context.time));
+        }
+    }
+
+    /// Looks a request up. `request` are all its parameters, in any fixed encoding.
+    pub fn begin(&self, actor: &Actor, verb: &str, repo: &RepositoryName, request: &[u8], now: Timestamp) -> Result<Begin> {
+        let Some(key) = &actor.idempotency_key else { return Ok(Begin::Plain) };
+        let mut scope = Writer::new();
+        scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
+        let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
+        let fingerprint: [u8; 32] = Sha256::digest(request).into();
+        let mut state = self.0.lock();
+        let other = || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
+        match state.known.get(&scope) {
+            Some(Known::Done(done, time)) if time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis() => {
+                if done.fingerprint == fingerprint { Ok(Begin::Again(done.result.clone())) } else { Err(other()) }
+            }
+            Some(Known::Running(running)) if *running != fingerprint => Err(other()),
+            Some(Known::Running(_)) => {
+                Err(Error::new(Kind::IdempotencyRunning, "the request with this idempotency key is still running"))
+            }
+            _ => {
+                state.known.insert(scope, Known::Running(fingerprint));
+                Ok(Begin::First(Claim { state: self.0.clone(), scope, fingerprint, answered: false }))
+            }
+        }
+    }
+
+    /// Answers that the table lacks; old ones are forgotten on the way.
+    pub fn drain_unsaved(&self, now: Timestamp) -> Vec<(Idempotency, Timestamp)> {
+        let mut state = self.0.lock();
+        let keep = |time: &Timestamp| time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis();
+        state.known.retain(|_, known| !matches!(known, Known::Done(_, time) if !keep(time)));
+        let scopes = std::mem::take(&mut state.unsaved);
+        let find = |scope| match state.known.get(scope) {
+            Some(Known::Done(done, time)) => Some((done.clone(), *time)),
+            _ => None,
+        };
+        scopes.iter().filter_map(find).collect()
+    }
+}
+
+/// A row of the table.
+pub fn encode(idempotency: &Idempotency, time: Timestamp) -> Bytes {
+    let mut w = Writer::new();
+    w.u8(1).raw(&idempotency.scope).raw(&idempotency.fingerprint).int(time.millis()).bytes(&idempotency.result);
+    w.finish().into()
+}
+
+/// The inverse of [`encode`].
+pub fn decode(bytes: Bytes) -> Result<(Idempotency, Timestamp)> {
+    let mut r = Reader::new(bytes);
+    let mut parse = || {
+        if r.u8()? != 1 {
+            return Err(millpond_types::DecodeError("unknown version"));
+        }
+        let (scope, fingerprint) = (r.digest()?, r.digest()?);
+        let time = Timestamp(r.int()?);
+        Ok((Idempotency { scope, fingerprint, result: r.bytes()? }, time))
+    };
+    parse().map_err(|e| Error::new(Kind::Damaged, format!("a remembered answer cannot be read: {e}")))
+}

@@ -1,0 +1,219 @@
+//! Makes decisions durable: groups them, stores their new tree nodes, writes one row, publishes, answers.
+//!
+//! A success reply must not come before the row is on disk, and readers must not see what a power cut
+//! could still take back; both follow from the one order here: packs, row, publish, answer.
+
+use crate::keys;
+use crate::record::{Context, Record, Row};
+use crate::state::Repo;
+use crate::{Error, Kind, Result};
+use millpond_kv::{Batch, Expect, Kv, KvError, Write};
+use millpond_tree::NewNodes;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most mutations of one row.
+const GROUP_MUTATIONS_MAX: usize = 4096;
+/// Most mutations that wait at a time; more are refused as busy.
+const QUEUE_MUTATIONS_MAX: u64 = 50_000;
+
+/// A decision on its way to disk.
+pub struct Submission {
+    /// Who, when, why.
+    pub context: Context,
+    /// What.
+    pub records: Vec<Record>,
+    /// Tree nodes that the records refer to and that are not stored yet.
+    pub nodes: Option<(Arc<Repo>, Vec<NewNodes>)>,
+    /// The thing that the records create, as deciders already hold it.
+    pub created: Option<crate::engine::Created>,
+}
+
+enum Message {
+    Submit(Submission, oneshot::Sender<Result<()>>),
+    /// Answered when everything before it is durable, with the sequence of the next row. The reply is made
+    /// while nothing is being published.
+    Barrier(Box<dyn FnOnce(u64, [u8; 32]) + Send>),
+}
+
+/// Applies a durable mutation to the published state: the mutation, its row, its position in the row.
+pub type Publish = Box<dyn FnMut(&Submission, u64, usize) + Send>;
+
+/// The handle for submitting.
+pub struct Journal {
+    queue: mpsc::UnboundedSender<Message>,
+    waiting: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+/// Resolves when a submission is durable and published.
+pub struct Ticket(oneshot::Receiver<Result<()>>);
+
+impl Ticket {
+    /// Waits for it.
+    pub async fn durable(self) -> Result<()> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::Internal, "the server has stopped writing; whether this change was made will show after a restart")
+}
+
+impl Journal {
+    /// Starts the committer. `next` and `previous` continue the chain found at start-up.
+    pub fn start(kv: Arc<dyn Kv>, epoch: u64, next: u64, previous: [u8; 32], publish: Publish) -> Self {
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicU64::new(0));
+        let failed = Arc::new(AtomicBool::new(false));
+        let committer =
+            Committer { kv, epoch, next, previous, publish, waiting: waiting.clone(), failed: failed.clone() };
+        tokio::spawn(committer.run(receiver));
+        Self { queue, waiting, failed }
+    }
+
+    /// Refuses early when the disk has failed or too much is waiting. Call before deciding anything.
+    pub fn admit(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                Kind::Internal,
+                "the server refuses writes since its disk failed; repair the disk and restart it",
+            ));
+        }
+        if self.waiting.load(Ordering::Relaxed) > QUEUE_MUTATIONS_MAX {
+            return Err(Error::new(Kind::Busy, "too many changes are waiting for the disk; try again"));
+        }
+        Ok(())
+    }
+
+    /// Hands over a decision. Call while holding the lock under which it was decided.
+    pub fn submit(&self, submission: Submission) -> Ticket {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.queue.send(Message::Submit(submission, sender)).is_err() {
+            tracing::error!("the journal has stopped");
+        }
+        Ticket(receiver)
+    }
+
+    /// Waits until everything submitted before is durable. A refusal that rests on a decision which is not
+    /// durable yet must wait here before it is told.
+    pub async fn barrier(&self) -> Result<()> {
+        self.capture(|_, _| ()).await
+    }
+
+    /// Runs `capture` in the committer, between two groups: it sees one exact state. Its arguments are the
+    /// sequence of the next row and the hash of the last.
+    pub async fn capture<T: Send + 'static>(&self, capture: impl FnOnce(u64, [u8; 32]) -> T + Send + 'static) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        let run = Box::new(move |next, previous| {
+            let _ = sender.send(capture(next, previous));
+        });
+        self.queue.send(Message::Barrier(run)).map_err(|_| stopped())?;
+        receiver.await.map_err(|_| stopped())
+    }
+}
+
+struct Committer {
+    kv: Arc<dyn Kv>,
+    epoch: u64,
+    next: u64,
+    previous: [u8; 32],
+    publish: Publish,
+    waiting: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Committer {
+    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
+        let mut messages = Vec::new();
+        while queue.recv_many(&mut messages, GROUP_MUTATIONS_MAX).await > 0 {
+            let mut group = Vec::new();
+            for message in messages.drain(..) {
+                match message {
+                    Message::Submit(submission, reply) => group.push((submission, reply)),
+                    Message::Barrier(run) => {
+                        let before = std::mem::take(&mut group);
+                        if self.commit(before).await.is_err() {
+                            return self.stop();
+                        }
+                        run(self.next, self.previous);
+                    }
+                }
+            }
+            if self.commit(group).await.is_err() {
+                return self.stop();
+            }
+        }
+    }
+
+    /// After a failed disk nothing more is written: what is on it is unknown until a restart reads it.
+    fn stop(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    async fn commit(&mut self, mut group: Vec<(Submission, oneshot::Sender<Result<()>>)>) -> Result<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.write(&mut group).await;
+        self.waiting.fetch_sub(group.len() as u64, Ordering::Relaxed);
+        if let Err(error) = &outcome {
+            self.failed.store(true, Ordering::Release);
+            tracing::error!(error = %error, "journal write failed; refusing writes from now on");
+        } else {
+            for (position, (submission, _)) in group.iter().enumerate() {
+                (self.publish)(submission, self.next - 1, position);
+            }
+        }
+        for (_, reply) in group {
+            let _ = reply.send(outcome.clone());
+        }
+        outcome
+    }
+
+    async fn write(&mut self, group: &mut [(Submission, oneshot::Sender<Result<()>>)]) -> Result<()> {
+        let mut packs: Vec<(Arc<Repo>, Vec<NewNodes>)> = Vec::new();
+        for (submission, _) in group.iter_mut() {
+            if let Some((repo, new)) = submission.nodes.take() {
+                match packs.iter_mut().find(|(r, _)| r.uid == repo.uid) {
+                    Some((_, all)) => all.extend(new),
+                    None => packs.push((repo, new)),
+                }
+            }
+        }
+        futures::future::try_join_all(packs.iter().map(|(repo, new)| repo.nodes.store(new))).await?;
+
+        let mutations: Vec<(&Context, &[Record])> =
+            group.iter().map(|(s, _)| (&s.context, s.records.as_slice())).collect();
+        let row = Row::encode(self.epoch, &self.previous, &mutations);
+        let hash: [u8; 32] = Sha256::digest(&row).into();
+        let key = keys::journal(self.next);
+        let batch = Batch {
+            preconditions: vec![
+                (key.clone(), Expect::Absent),
+                (keys::EPOCH.into(), Expect::Value(self.epoch.to_be_bytes().to_vec().into())),
+            ],
+            writes: vec![Write::Put(key, row.into())],
+        };
+        let mut tries = 0;
+        loop {
+            match self.kv.commit(batch.clone()).await {
+                Ok(()) => break,
+                Err(KvError::Busy(_)) if tries < 20 => {
+                    tries += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(KvError::PreconditionFailed(_)) => {
+                    return Err(Error::new(Kind::Internal, "another server has taken over this data directory"));
+                }
+                Err(error) => return Err(Error::new(Kind::Internal, error.to_string())),
+            }
+        }
+        self.next += 1;
+        self.previous = hash;
+        Ok(())
+    }
+}

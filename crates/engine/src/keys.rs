@@ -1,0 +1,140 @@
+//! Every key of the metadata store and every blob name, each spelled by one function
+//! (`docs/formats/metadata.md`).
+
+use bytes::Bytes;
+use millpond_blob::BlobKey;
+use millpond_types::{BranchName, CommitId, RepositoryName, TagName};
+
+/// Internal number of a repository. Never used again after the repository is deleted.
+pub type RepoUid = u64;
+
+/// Version of everything this engine stores.
+pub const FORMAT: &[u8] = b"m/format";
+/// How often this store was opened for writing: fences off a writer that was thought dead.
+pub const EPOCH: &[u8] = b"m/epoch";
+/// Up to where the tables hold what the journal says.
+pub const CHECKPOINT: &[u8] = b"m/checkpoint";
+/// All journal rows.
+pub const JOURNAL: &[u8] = b"j/";
+/// All repositories.
+pub const REPOSITORIES: &[u8] = b"r/";
+/// All remembered results of requests with an idempotency key.
+pub const IDEMPOTENCY: &[u8] = b"i/";
+
+/// One journal row.
+pub fn journal(sequence: u64) -> Bytes {
+    join(JOURNAL, &[&sequence.to_be_bytes()])
+}
+
+/// One repository.
+pub fn repository(name: &RepositoryName) -> Bytes {
+    join(REPOSITORIES, &[name.as_str().as_bytes()])
+}
+
+/// All branches of a repository.
+pub fn branches(uid: RepoUid) -> Bytes {
+    join(b"b/", &[&uid.to_be_bytes()])
+}
+
+/// One branch.
+pub fn branch(uid: RepoUid, name: &BranchName) -> Bytes {
+    join(&branches(uid), &[name.as_str().as_bytes()])
+}
+
+/// All tags of a repository.
+pub fn tags(uid: RepoUid) -> Bytes {
+    join(b"t/", &[&uid.to_be_bytes()])
+}
+
+/// One tag.
+pub fn tag(uid: RepoUid, name: &TagName) -> Bytes {
+    join(&tags(uid), &[name.as_str().as_bytes()])
+}
+
+/// All commits of a repository whose id begins with these bytes.
+pub fn commits(uid: RepoUid, id_prefix: &[u8]) -> Bytes {
+    join(b"c/", &[&uid.to_be_bytes(), id_prefix])
+}
+
+/// One commit.
+pub fn commit(uid: RepoUid, id: &CommitId) -> Bytes {
+    commits(uid, &id.0)
+}
+
+/// All ref moves of a repository, newest first.
+pub fn moves(uid: RepoUid) -> Bytes {
+    join(b"l/", &[&uid.to_be_bytes()])
+}
+
+/// One ref move. The sequence is complemented so that an ascending scan gives the newest first.
+pub fn ref_move(uid: RepoUid, sequence: u64) -> Bytes {
+    join(&moves(uid), &[&(!sequence).to_be_bytes()])
+}
+
+/// All ref moves of one branch or tag, newest first.
+pub fn moves_of(uid: RepoUid, name: &str) -> Bytes {
+    join(b"n/", &[&uid.to_be_bytes(), name.as_bytes(), b"\0"])
+}
+
+/// One ref move, under its ref.
+pub fn ref_move_of(uid: RepoUid, name: &str, sequence: u64) -> Bytes {
+    join(&moves_of(uid, name), &[&(!sequence).to_be_bytes()])
+}
+
+/// All uploads of a repository.
+pub fn uploads(uid: RepoUid) -> Bytes {
+    join(b"u/", &[&uid.to_be_bytes()])
+}
+
+/// One upload.
+pub fn upload(uid: RepoUid, id: &str) -> Bytes {
+    join(&uploads(uid), &[id.as_bytes()])
+}
+
+/// One remembered result.
+pub fn idempotency(scope: &[u8; 32]) -> Bytes {
+    join(IDEMPOTENCY, &[scope])
+}
+
+fn join(prefix: &[u8], parts: &[&[u8]]) -> Bytes {
+    let mut key = prefix.to_vec();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key.into()
+}
+
+/// Everything a repository owns in the object store.
+pub fn blob_prefix(uid: RepoUid) -> String {
+    format!("r{uid:x}/")
+}
+
+/// All packs of a repository.
+pub fn packs(uid: RepoUid) -> String {
+    format!("r{uid:x}/pack/")
+}
+
+/// One pack; names ascend with the number.
+pub fn pack(uid: RepoUid, number: u64) -> BlobKey {
+    BlobKey::new(&format!("{}{number:016x}", packs(uid)))
+}
+
+/// The number in a pack's name.
+pub fn pack_number(uid: RepoUid, key: &BlobKey) -> Option<u64> {
+    u64::from_str_radix(key.as_str().strip_prefix(&packs(uid))?, 16).ok()
+}
+
+/// The multi-pack index that covers every pack up to this number.
+pub fn pack_index(uid: RepoUid, number: u64) -> BlobKey {
+    BlobKey::new(&format!("r{uid:x}/midx/{number:016x}"))
+}
+
+/// All multi-pack indexes of a repository.
+pub fn pack_indexes(uid: RepoUid) -> String {
+    format!("r{uid:x}/midx/")
+}
+
+/// Object bytes.
+pub fn data(uid: RepoUid, name: &crate::address::DataName) -> BlobKey {
+    BlobKey::new(&format!("r{uid:x}/data/{}", name.to_text()))
+}

@@ -1,0 +1,304 @@
+//! Tree nodes of one repository: cached in memory, stored in packs, found by id.
+//!
+//! New nodes wait in `fresh` from the moment a verb made them until the pack that holds them is durable,
+//! so the next verb of a train can build on them at once.
+
+use crate::keys::{self, RepoUid};
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use millpond_blob::{BlobError, BlobReader, Blobs};
+use millpond_tree::{NewNodes, Node, NodeSource, TreeError, pack};
+use millpond_types::{NodeId, Reader, Writer};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Decoded nodes of all repositories, bounded by bytes.
+pub type NodeCache = quick_cache::sync::Cache<(RepoUid, NodeId), Arc<Node>, ByWeight>;
+
+/// Weighs a node by its bytes.
+#[derive(Clone)]
+pub struct ByWeight;
+
+impl quick_cache::Weighter<(RepoUid, NodeId), Arc<Node>> for ByWeight {
+    fn weight(&self, _: &(RepoUid, NodeId), node: &Arc<Node>) -> u64 {
+        node.bytes().len() as u64 + 128
+    }
+}
+
+/// A cache of about this many bytes.
+pub fn node_cache(bytes: u64) -> Arc<NodeCache> {
+    let items = (bytes / 32_768).max(64) as usize;
+    Arc::new(NodeCache::with_weighter(items, bytes, ByWeight))
+}
+
+/// Where a stored node is.
+#[derive(Clone, Copy, Debug)]
+struct Location {
+    pack: u64,
+    offset: u64,
+    len: u32,
+}
+
+/// The nodes of one repository.
+pub struct Nodes {
+    uid: RepoUid,
+    blobs: Arc<dyn Blobs>,
+    cache: Arc<NodeCache>,
+    fresh: RwLock<HashMap<NodeId, Arc<Node>>>,
+    index: RwLock<HashMap<NodeId, Location>>,
+    loaded: tokio::sync::OnceCell<()>,
+    next_pack: Mutex<u64>,
+    open: Mutex<Option<(u64, Arc<dyn BlobReader>)>>,
+}
+
+impl Nodes {
+    /// The nodes of a repository; the index is read at first use.
+    pub fn new(uid: RepoUid, blobs: Arc<dyn Blobs>, cache: Arc<NodeCache>) -> Arc<Self> {
+        Arc::new(Self {
+            uid,
+            blobs,
+            cache,
+            fresh: RwLock::default(),
+            index: RwLock::default(),
+            loaded: tokio::sync::OnceCell::new(),
+            next_pack: Mutex::new(1),
+            open: Mutex::new(None),
+        })
+    }
+
+    /// Makes new nodes readable before they are stored.
+    pub fn announce(&self, new: &NewNodes) {
+        let mut fresh = self.fresh.write();
+        for node in new.nodes() {
+            fresh.insert(node.id(), node.clone());
+        }
+    }
+
+    /// Stores nodes as one pack. Returns when they are durable.
+    pub async fn store(&self, new: &[NewNodes]) -> Result<()> {
+        self.load_index().await?;
+        let mut nodes: Vec<&Arc<Node>> = Vec::new();
+        {
+            let index = self.index.read();
+            let mut seen = std::collections::HashSet::new();
+            for node in new.iter().flat_map(|n| n.nodes()) {
+                if !index.contains_key(&node.id()) && seen.insert(node.id()) {
+                    nodes.push(node);
+                }
+            }
+        }
+        if !nodes.is_empty() {
+            let number = {
+                let mut next = self.next_pack.lock();
+                *next += 1;
+                *next - 1
+            };
+            let packed = pack::encode(nodes.iter().copied());
+            self.blobs.put(&keys::pack(self.uid, number), packed.bytes).await.map_err(store_error)?;
+            let mut index = self.index.write();
+            for e in packed.index {
+                index.insert(e.id, Location { pack: number, offset: e.offset, len: e.len });
+            }
+        }
+        let mut fresh = self.fresh.write();
+        for node in new.iter().flat_map(|n| n.nodes()) {
+            if let Some(node) = fresh.remove(&node.id()) {
+                self.cache.insert((self.uid, node.id()), node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a short read. It runs at once on nodes in memory; what is missing is fetched and it runs again,
+    /// so `read` must be cheap to repeat: a look-up or one page.
+    pub async fn read<T>(&self, read: impl Fn(&dyn NodeSource) -> std::result::Result<T, TreeError>) -> Result<T> {
+        loop {
+            match read(&Resident(self)) {
+                Ok(value) => return Ok(value),
+                Err(TreeError::NotResident(id)) => {
+                    self.fetch(id).await?;
+                }
+                Err(other) => return Err(tree_error(other)),
+            }
+        }
+    }
+
+    /// Runs long work on a thread that may wait for the object store.
+    pub async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&dyn NodeSource) -> std::result::Result<T, TreeError> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = tokio::runtime::Handle::current();
+        let nodes = self.clone();
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(|| work(&Waiting { nodes: &nodes, runtime })))
+            .await
+            .map_err(|e| Error::new(Kind::Internal, format!("tree work failed: {e}")))?
+            .map_err(tree_error)
+    }
+
+    fn resident(&self, id: &NodeId) -> Option<Arc<Node>> {
+        self.cache.get(&(self.uid, *id)).or_else(|| self.fresh.read().get(id).cloned())
+    }
+
+    async fn fetch(&self, id: NodeId) -> Result<Arc<Node>> {
+        self.load_index().await?;
+        if let Some(node) = self.resident(&id) {
+            return Ok(node);
+        }
+        let found = self.index.read().get(&id).copied();
+        let at = found.ok_or_else(|| tree_error(TreeError::Missing(id)))?;
+        let reader = self.pack_reader(at.pack).await?;
+        let bytes = reader.read(at.offset..at.offset + u64::from(at.len)).await.map_err(store_error)?;
+        let node = pack::decode_record(id, bytes).map_err(tree_error)?;
+        self.cache.insert((self.uid, id), node.clone());
+        Ok(node)
+    }
+
+    async fn pack_reader(&self, number: u64) -> Result<Arc<dyn BlobReader>> {
+        if let Some((open, reader)) = &*self.open.lock()
+            && *open == number
+        {
+            return Ok(reader.clone());
+        }
+        let reader = self.blobs.open(&keys::pack(self.uid, number)).await.map_err(store_error)?;
+        *self.open.lock() = Some((number, reader.clone()));
+        Ok(reader)
+    }
+
+    async fn load_index(&self) -> Result<()> {
+        self.loaded.get_or_try_init(|| self.read_index()).await?;
+        Ok(())
+    }
+
+    async fn read_index(&self) -> Result<()> {
+        let mut found = HashMap::new();
+        let mut covered = 0;
+        let indexes = self.list(&keys::pack_indexes(self.uid), "").await?;
+        if let Some(newest) = indexes.last() {
+            let reader = self.blobs.open(newest).await.map_err(store_error)?;
+            let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
+            covered = decode_index(bytes, &mut found)
+                .map_err(|e| Error::new(Kind::Damaged, format!("pack index {}: {e}", newest.as_str())))?;
+        }
+        let after = if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
+        let mut last = covered;
+        for key in self.list(&keys::packs(self.uid), &after).await? {
+            let Some(number) = keys::pack_number(self.uid, &key) else { continue };
+            let reader = self.blobs.open(&key).await.map_err(store_error)?;
+            let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
+            for e in pack::read_index(&bytes).map_err(tree_error)? {
+                found.insert(e.id, Location { pack: number, offset: e.offset, len: e.len });
+            }
+            last = last.max(number);
+        }
+        *self.index.write() = found;
+        *self.next_pack.lock() = last + 1;
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<millpond_blob::BlobKey>> {
+        let mut keys: Vec<millpond_blob::BlobKey> = Vec::new();
+        loop {
+            let after = keys.last().map_or(after, |k| k.as_str());
+            let page = self.blobs.list(prefix, after, 10_000).await.map_err(store_error)?;
+            if page.is_empty() {
+                return Ok(keys);
+            }
+            keys.extend(page.into_iter().map(|(key, _)| key));
+        }
+    }
+
+    /// Writes the multi-pack index, so that a restart need not open every pack. Older ones are removed.
+    pub async fn save_index(&self) -> Result<()> {
+        if self.loaded.get().is_none() {
+            return Ok(());
+        }
+        let (bytes, number) = {
+            let index = self.index.read();
+            let Some(number) = index.values().map(|l| l.pack).max() else { return Ok(()) };
+            (encode_index(number, &index), number)
+        };
+        let old = self.list(&keys::pack_indexes(self.uid), "").await?;
+        let key = keys::pack_index(self.uid, number);
+        if old.contains(&key) {
+            return Ok(());
+        }
+        self.blobs.put(&key, bytes).await.map_err(store_error)?;
+        for key in old {
+            self.blobs.delete(&key).await.map_err(store_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// `docs/formats/pack.md`, multi-pack index, version 1. A pack with a smaller number that becomes durable
+/// later cannot exist: packs of one repository are stored one at a time.
+fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
+    let mut entries: Vec<_> = index.iter().collect();
+    entries.sort_unstable_by_key(|(id, _)| **id);
+    let mut w = Writer::new();
+    w.raw(b"MPMI").u8(1).uint(number).uint(entries.len() as u64);
+    for (id, at) in entries {
+        w.raw(&id.0).uint(at.pack).uint(at.offset).uint(u64::from(at.len));
+    }
+    w.finish().into()
+}
+
+fn decode_index(bytes: Bytes, into: &mut HashMap<NodeId, Location>) -> std::result::Result<u64, millpond_types::DecodeError> {
+    let mut r = Reader::new(bytes);
+    if r.raw(4)?.as_ref() != b"MPMI" || r.u8()? != 1 {
+        return Err(millpond_types::DecodeError("not a pack index of version 1"));
+    }
+    let number = r.uint()?;
+    for _ in 0..r.uint()? {
+        let id = NodeId(r.digest()?);
+        let (pack, offset, len) = (r.uint()?, r.uint()?, r.uint()?);
+        let len = u32::try_from(len).map_err(|_| millpond_types::DecodeError("node length does not fit"))?;
+        into.insert(id, Location { pack, offset, len });
+    }
+    r.end()?;
+    Ok(number)
+}
+
+struct Resident<'a>(&'a Nodes);
+
+impl NodeSource for Resident<'_> {
+    fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
+        self.0.resident(id).ok_or(TreeError::NotResident(*id))
+    }
+}
+
+struct Waiting<'a> {
+    nodes: &'a Nodes,
+    runtime: tokio::runtime::Handle,
+}
+
+impl NodeSource for Waiting<'_> {
+    fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
+        if let Some(node) = self.nodes.resident(id) {
+            return Ok(node);
+        }
+        self.runtime.block_on(self.nodes.fetch(*id)).map_err(|e| TreeError::Store(e.message))
+    }
+}
+
+/// A tree's failure as the engine's.
+pub fn tree_error(error: TreeError) -> Error {
+    match error {
+        TreeError::Missing(_) | TreeError::Damaged(..) => Error::new(Kind::Damaged, error.to_string()),
+        other => Error::new(Kind::Internal, other.to_string()),
+    }
+}
+
+/// An object store's failure as the engine's.
+pub fn store_error(error: BlobError) -> Error {
+    let kind = match &error {
+        BlobError::NotFound(_) => Kind::Gone,
+        BlobError::Damaged(..) => Kind::Damaged,
+        BlobError::Busy(_) => Kind::Busy,
+        BlobError::Range(..) | BlobError::Failed(_) => Kind::Internal,
+    };
+    Error::new(kind, error.to_string())
+}

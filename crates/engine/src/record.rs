@@ -1,0 +1,553 @@
+//! What the journal says: one row per commit group, holding the records of every mutation in it
+//! (`docs/formats/journal.md`, version 1).
+//!
+//! State is only ever changed by applying records (see `state`), in three places: when a verb decides,
+//! when the row is durable, and at start-up. So a restart cannot see something else than readers did.
+
+use crate::keys::RepoUid;
+use bytes::Bytes;
+use millpond_types::{
+    BranchName, Commit, CommitId, DecodeError, Entry, Metadata, NodeId, ObjectPath, Reader, RepositoryName, TagName,
+    Timestamp, TreeId, Writer,
+};
+use std::sync::Arc;
+
+/// Version byte of a row.
+const ROW_VERSION: u8 = 1;
+
+/// Who did something, when and why: one per mutation, shared by its records. This is the audit record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Server time at the decision.
+    pub time: Timestamp,
+    /// Name of the principal.
+    pub actor: String,
+    /// Request id.
+    pub request_id: String,
+    /// The verb, for instance `commit` or `put-object`.
+    pub verb: String,
+    /// Scope, request fingerprint and result, where the caller sent an idempotency key.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The remembered answer to a request with an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// SHA-256 over principal, verb, repository and key.
+    pub scope: [u8; 32],
+    /// SHA-256 over the request.
+    pub fingerprint: [u8; 32],
+    /// The answer, in the verb's own encoding.
+    pub result: Bytes,
+}
+
+/// One staged change.
+pub type StagedOp = (ObjectPath, Option<Arc<Entry>>);
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A repository appears, with its default branch at its first commit.
+    RepositoryCreated {
+        /// Its number for ever.
+        uid: RepoUid,
+        /// Its name.
+        name: RepositoryName,
+        /// As given.
+        namespace: String,
+        /// Its first branch.
+        default_branch: BranchName,
+        /// Refuses changes without force.
+        read_only: bool,
+        /// First commit.
+        commit: Arc<Commit>,
+    },
+    /// A repository is unpublished.
+    RepositoryDeleted {
+        /// Which.
+        uid: RepoUid,
+    },
+    /// A repository's metadata is now this.
+    RepositoryMetadata {
+        /// Which.
+        uid: RepoUid,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// A branch appears.
+    BranchCreated {
+        /// Repository.
+        uid: RepoUid,
+        /// Its name.
+        branch: BranchName,
+        /// Where it starts.
+        head: CommitId,
+        /// That commit's tree.
+        tree: TreeId,
+        /// Left out of listings.
+        hidden: bool,
+    },
+    /// A branch disappears with its staging.
+    BranchDeleted {
+        /// Repository.
+        uid: RepoUid,
+        /// Its name.
+        branch: BranchName,
+        /// Where it was.
+        head: CommitId,
+    },
+    /// A tag appears.
+    TagCreated {
+        /// Repository.
+        uid: RepoUid,
+        /// Its name.
+        tag: TagName,
+        /// Its commit.
+        commit: CommitId,
+    },
+    /// A tag disappears.
+    TagDeleted {
+        /// Repository.
+        uid: RepoUid,
+        /// Its name.
+        tag: TagName,
+        /// Its commit.
+        commit: CommitId,
+    },
+    /// Changes are staged on a branch, numbered `first_seq`, `first_seq + 1`, ...
+    Staged {
+        /// Repository.
+        uid: RepoUid,
+        /// Branch.
+        branch: BranchName,
+        /// Branch sequence of the first.
+        first_seq: u64,
+        /// In order.
+        ops: Vec<StagedOp>,
+    },
+    /// The head moves; staging up to `upto_seq` is now the tree `working`.
+    HeadMoved {
+        /// Repository.
+        uid: RepoUid,
+        /// Branch.
+        branch: BranchName,
+        /// From here.
+        old: CommitId,
+        /// To here.
+        new: CommitId,
+        /// The new head's tree.
+        tree: TreeId,
+        /// The commit, if the move made it.
+        commit: Option<Arc<Commit>>,
+        /// Staged changes up to this branch sequence are in `working`.
+        upto_seq: u64,
+        /// Head plus those staged changes that stay staged.
+        working: TreeId,
+    },
+    /// Staged changes up to `upto_seq` are now the tree `working`.
+    Folded {
+        /// Repository.
+        uid: RepoUid,
+        /// Branch.
+        branch: BranchName,
+        /// Branch sequence.
+        upto_seq: u64,
+        /// Head plus staged changes.
+        working: TreeId,
+    },
+    /// A multipart upload begins.
+    UploadCreated {
+        /// Repository.
+        uid: RepoUid,
+        /// The upload.
+        upload: Arc<crate::UploadInfo>,
+    },
+    /// A part is stored.
+    PartStored {
+        /// Repository.
+        uid: RepoUid,
+        /// The upload.
+        upload: String,
+        /// The part and where its bytes are.
+        part: Arc<StoredPart>,
+    },
+    /// An upload ends, completed (with the answer to give again) or dropped.
+    UploadEnded {
+        /// Repository.
+        uid: RepoUid,
+        /// The upload.
+        upload: String,
+        /// What was made of it, and from which part list.
+        result: Option<Arc<CompletedUpload>>,
+    },
+}
+
+/// A part and where its bytes are.
+#[derive(Clone, Debug)]
+pub struct StoredPart {
+    /// As callers see it.
+    pub info: crate::PartInfo,
+    /// Data blob.
+    pub name: crate::address::DataName,
+}
+
+impl PartialEq for StoredPart {
+    fn eq(&self, other: &Self) -> bool {
+        self.info.number == other.info.number && self.name == other.name
+    }
+}
+impl Eq for StoredPart {}
+
+impl PartialEq for crate::UploadInfo {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+impl Eq for crate::UploadInfo {}
+
+/// The end of an upload, kept for repeated Complete calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedUpload {
+    /// Branch that was written.
+    pub branch: BranchName,
+    /// Path that was written.
+    pub path: ObjectPath,
+    /// What was written.
+    pub entry: Arc<Entry>,
+    /// SHA-256 over the part list of the request.
+    pub fingerprint: [u8; 32],
+    /// When.
+    pub time: Timestamp,
+}
+
+/// One journal row: a commit group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Epoch of the writer.
+    pub epoch: u64,
+    /// SHA-256 of the writer's previous row: the chain that shows tampering.
+    pub previous: [u8; 32],
+    /// The mutations in order.
+    pub mutations: Vec<(Context, Vec<Record>)>,
+}
+
+impl Row {
+    /// Stored bytes.
+    pub fn encode(epoch: u64, previous: &[u8; 32], mutations: &[(&Context, &[Record])]) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.u8(ROW_VERSION).uint(epoch).raw(previous).uint(mutations.len() as u64);
+        for (context, records) in mutations {
+            context.encode(&mut w);
+            w.uint(records.len() as u64);
+            for record in *records {
+                // Each record is length-prefixed so that a later version can add fields at its end.
+                let mut inner = Writer::new();
+                record.encode(&mut inner);
+                w.bytes(&inner.finish());
+            }
+        }
+        w.finish()
+    }
+
+    /// The inverse of [`Row::encode`].
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        if r.u8()? != ROW_VERSION {
+            return Err(DecodeError("journal row is of an unknown version"));
+        }
+        let epoch = r.uint()?;
+        let previous = r.digest()?;
+        let mut mutations = Vec::new();
+        for _ in 0..r.uint()? {
+            let context = Context::decode(&mut r)?;
+            let mut records = Vec::new();
+            for _ in 0..r.uint()? {
+                records.push(Record::decode(Reader::new(r.bytes()?))?);
+            }
+            mutations.push((context, records));
+        }
+        r.end()?;
+        Ok(Self { epoch, previous, mutations })
+    }
+}
+
+impl Context {
+    fn encode(&self, w: &mut Writer) {
+        w.int(self.time.millis()).text(&self.actor).text(&self.request_id).text(&self.verb);
+        match &self.idempotency {
+            None => w.u8(0),
+            Some(i) => w.u8(1).raw(&i.scope).raw(&i.fingerprint).bytes(&i.result),
+        };
+    }
+    fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            time: Timestamp(r.int()?),
+            actor: r.text()?,
+            request_id: r.text()?,
+            verb: r.text()?,
+            idempotency: match r.u8()? {
+                0 => None,
+                1 => Some(Idempotency { scope: r.digest()?, fingerprint: r.digest()?, result: r.bytes()? }),
+                _ => return Err(DecodeError("unknown idempotency form")),
+            },
+        })
+    }
+}
+
+fn put_tree(w: &mut Writer, tree: &TreeId) {
+    match tree.0 {
+        None => w.u8(0),
+        Some(id) => w.u8(1).raw(&id.0),
+    };
+}
+
+fn take_tree(r: &mut Reader) -> Result<TreeId, DecodeError> {
+    match r.u8()? {
+        0 => Ok(TreeId::EMPTY),
+        1 => Ok(TreeId(Some(NodeId(r.digest()?)))),
+        _ => Err(DecodeError("unknown tree form")),
+    }
+}
+
+fn take_branch(r: &mut Reader) -> Result<BranchName, DecodeError> {
+    BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))
+}
+
+fn take_tag(r: &mut Reader) -> Result<TagName, DecodeError> {
+    TagName::parse(&r.text()?).map_err(|_| DecodeError("tag name is not valid"))
+}
+
+fn take_path(r: &mut Reader) -> Result<ObjectPath, DecodeError> {
+    ObjectPath::new(r.bytes()?).map_err(|_| DecodeError("object path is not valid"))
+}
+
+fn take_flag(r: &mut Reader) -> Result<bool, DecodeError> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError("a flag is neither 0 nor 1")),
+    }
+}
+
+impl Record {
+    /// The repository that it is about.
+    pub fn uid(&self) -> RepoUid {
+        match self {
+            Self::RepositoryCreated { uid, .. }
+            | Self::RepositoryDeleted { uid }
+            | Self::RepositoryMetadata { uid, .. }
+            | Self::BranchCreated { uid, .. }
+            | Self::BranchDeleted { uid, .. }
+            | Self::TagCreated { uid, .. }
+            | Self::TagDeleted { uid, .. }
+            | Self::Staged { uid, .. }
+            | Self::HeadMoved { uid, .. }
+            | Self::Folded { uid, .. }
+            | Self::UploadCreated { uid, .. }
+            | Self::PartStored { uid, .. }
+            | Self::UploadEnded { uid, .. } => *uid,
+        }
+    }
+
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } => {
+                w.u8(1).uint(*uid).text(name.as_str()).text(namespace).text(default_branch.as_str());
+                w.u8(u8::from(*read_only));
+                commit.encode(w);
+            }
+            Self::RepositoryDeleted { uid } => {
+                w.u8(2).uint(*uid);
+            }
+            Self::RepositoryMetadata { uid, metadata } => {
+                w.u8(3).uint(*uid).map(metadata.iter());
+            }
+            Self::BranchCreated { uid, branch, head, tree, hidden } => {
+                w.u8(4).uint(*uid).text(branch.as_str()).raw(&head.0);
+                put_tree(w, tree);
+                w.u8(u8::from(*hidden));
+            }
+            Self::BranchDeleted { uid, branch, head } => {
+                w.u8(5).uint(*uid).text(branch.as_str()).raw(&head.0);
+            }
+            Self::TagCreated { uid, tag, commit } => {
+                w.u8(6).uint(*uid).text(tag.as_str()).raw(&commit.0);
+            }
+            Self::TagDeleted { uid, tag, commit } => {
+                w.u8(7).uint(*uid).text(tag.as_str()).raw(&commit.0);
+            }
+            Self::Staged { uid, branch, first_seq, ops } => {
+                w.u8(8).uint(*uid).text(branch.as_str()).uint(*first_seq).uint(ops.len() as u64);
+                for (path, entry) in ops {
+                    w.bytes(path.as_bytes());
+                    match entry {
+                        None => {
+                            w.u8(0);
+                        }
+                        Some(entry) => {
+                            w.u8(1);
+                            entry.encode(w);
+                        }
+                    }
+                }
+            }
+            Self::HeadMoved { uid, branch, old, new, tree, commit, upto_seq, working } => {
+                w.u8(9).uint(*uid).text(branch.as_str()).raw(&old.0).raw(&new.0);
+                put_tree(w, tree);
+                w.uint(*upto_seq);
+                put_tree(w, working);
+                match commit {
+                    None => {
+                        w.u8(0);
+                    }
+                    Some(commit) => {
+                        w.u8(1);
+                        commit.encode(w);
+                    }
+                }
+            }
+            Self::Folded { uid, branch, upto_seq, working } => {
+                w.u8(10).uint(*uid).text(branch.as_str()).uint(*upto_seq);
+                put_tree(w, working);
+            }
+            Self::UploadCreated { uid, upload } => {
+                w.u8(11).uint(*uid);
+                encode_upload(w, upload);
+            }
+            Self::PartStored { uid, upload, part } => {
+                w.u8(12).uint(*uid).text(upload);
+                encode_part(w, part);
+            }
+            Self::UploadEnded { uid, upload, result } => {
+                w.u8(13).uint(*uid).text(upload);
+                match result {
+                    None => {
+                        w.u8(0);
+                    }
+                    Some(done) => {
+                        w.u8(1);
+                        encode_completed(w, done);
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(mut r: Reader) -> Result<Self, DecodeError> {
+        let r = &mut r;
+        let kind = r.u8()?;
+        let uid = r.uint()?;
+        Ok(match kind {
+            1 => Self::RepositoryCreated {
+                uid,
+                name: RepositoryName::parse(&r.text()?).map_err(|_| DecodeError("repository name is not valid"))?,
+                namespace: r.text()?,
+                default_branch: take_branch(r)?,
+                read_only: take_flag(r)?,
+                commit: Arc::new(Commit::decode(r)?),
+            },
+            2 => Self::RepositoryDeleted { uid },
+            3 => Self::RepositoryMetadata { uid, metadata: r.map()? },
+            4 => Self::BranchCreated {
+                uid,
+                branch: take_branch(r)?,
+                head: CommitId(r.digest()?),
+                tree: take_tree(r)?,
+                hidden: take_flag(r)?,
+            },
+            5 => Self::BranchDeleted { uid, branch: take_branch(r)?, head: CommitId(r.digest()?) },
+            6 => Self::TagCreated { uid, tag: take_tag(r)?, commit: CommitId(r.digest()?) },
+            7 => Self::TagDeleted { uid, tag: take_tag(r)?, commit: CommitId(r.digest()?) },
+            8 => {
+                let branch = take_branch(r)?;
+                let first_seq = r.uint()?;
+                let mut ops = Vec::new();
+                for _ in 0..r.uint()? {
+                    let path = take_path(r)?;
+                    let entry = if take_flag(r)? { Some(Arc::new(Entry::decode(r)?)) } else { None };
+                    ops.push((path, entry));
+                }
+                Self::Staged { uid, branch, first_seq, ops }
+            }
+            9 => Self::HeadMoved {
+                uid,
+                branch: take_branch(r)?,
+                old: CommitId(r.digest()?),
+                new: CommitId(r.digest()?),
+                tree: take_tree(r)?,
+                upto_seq: r.uint()?,
+                working: take_tree(r)?,
+                commit: if take_flag(r)? { Some(Arc::new(Commit::decode(r)?)) } else { None },
+            },
+            10 => Self::Folded { uid, branch: take_branch(r)?, upto_seq: r.uint()?, working: take_tree(r)? },
+            11 => Self::UploadCreated { uid, upload: Arc::new(decode_upload(r)?) },
+            12 => Self::PartStored { uid, upload: r.text()?, part: Arc::new(decode_part(r)?) },
+            13 => Self::UploadEnded {
+                uid,
+                upload: r.text()?,
+                result: if take_flag(r)? { Some(Arc::new(decode_completed(r)?)) } else { None },
+            },
+            _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
+        })
+    }
+}
+
+/// Stored form of an upload.
+pub fn encode_upload(w: &mut Writer, upload: &crate::UploadInfo) {
+    w.text(&upload.id).text(upload.branch.as_str()).bytes(upload.path.as_bytes()).int(upload.created.millis());
+    w.bytes(&upload.attributes.encode()).text(&upload.checksum_algorithm).text(&upload.checksum_type);
+}
+
+/// The inverse of [`encode_upload`].
+pub fn decode_upload(r: &mut Reader) -> Result<crate::UploadInfo, DecodeError> {
+    Ok(crate::UploadInfo {
+        id: r.text()?,
+        branch: take_branch(r)?,
+        path: take_path(r)?,
+        created: Timestamp(r.int()?),
+        attributes: millpond_types::Attributes::decode(r.bytes()?)?,
+        checksum_algorithm: r.text()?,
+        checksum_type: r.text()?,
+    })
+}
+
+/// Stored form of a part.
+pub fn encode_part(w: &mut Writer, part: &StoredPart) {
+    let info = &part.info;
+    w.uint(u64::from(info.number)).uint(info.size).raw(&info.md5).raw(&info.sha256.0).int(info.modified.millis());
+    w.raw(&part.name.0).bytes(&millpond_types::entry::encode_extra(&info.checksums));
+}
+
+/// The inverse of [`encode_part`].
+pub fn decode_part(r: &mut Reader) -> Result<StoredPart, DecodeError> {
+    Ok(StoredPart {
+        info: crate::PartInfo {
+            number: u32::try_from(r.uint()?).map_err(|_| DecodeError("part number does not fit"))?,
+            size: r.uint()?,
+            md5: r.raw(16)?.as_ref().try_into().expect("raw(16) gives 16 bytes"),
+            sha256: millpond_types::ContentHash(r.digest()?),
+            modified: Timestamp(r.int()?),
+            checksums: Default::default(),
+        },
+        name: crate::address::DataName(r.raw(25)?.as_ref().try_into().expect("raw(25) gives 25 bytes")),
+    })
+    .and_then(|mut part: StoredPart| {
+        part.info.checksums = millpond_types::entry::decode_extra(r.bytes()?)?;
+        Ok(part)
+    })
+}
+
+/// Stored form of a finished upload.
+pub fn encode_completed(w: &mut Writer, done: &CompletedUpload) {
+    w.text(done.branch.as_str()).bytes(done.path.as_bytes()).raw(&done.fingerprint).int(done.time.millis());
+    done.entry.encode(w);
+}
+
+/// The inverse of [`encode_completed`].
+pub fn decode_completed(r: &mut Reader) -> Result<CompletedUpload, DecodeError> {
+    let branch = take_branch(r)?;
+    let path = take_path(r)?;
+    let fingerprint = r.digest()?;
+    let time = Timestamp(r.int()?);
+    Ok(CompletedUpload { branch, path, fingerprint, time, entry: Arc::new(Entry::decode(r)?) })
+}

@@ -1,0 +1,160 @@
+//! The look-up tables' rows (`docs/formats/metadata.md`, version 1). They are built from the journal at
+//! each checkpoint, and could be rebuilt from it.
+
+use crate::keys::RepoUid;
+use crate::record::{decode_completed, decode_part, decode_upload as decode_upload_info, encode_completed, encode_part, encode_upload as encode_upload_info};
+use crate::state::{Branch, BranchState, RepoState, UploadState, new_repo_state};
+use crate::{Error, Kind, RefMove, RepositoryInfo, Result};
+use bytes::Bytes;
+use millpond_types::{BranchName, CommitId, DecodeError, NodeId, Reader, RepositoryName, TagName, Timestamp, TreeId, Writer};
+use std::sync::Arc;
+
+const VERSION: u8 = 1;
+
+fn read<T>(what: &str, bytes: Bytes, read: impl FnOnce(&mut Reader) -> std::result::Result<T, DecodeError>) -> Result<T> {
+    let mut r = Reader::new(bytes);
+    let version = r.u8().and_then(|v| if v == VERSION { Ok(()) } else { Err(DecodeError("row is of an unknown version")) });
+    version
+        .and_then(|()| read(&mut r))
+        .map_err(|e| Error::new(Kind::Damaged, format!("stored {what} cannot be read: {e}")))
+}
+
+fn row() -> Writer {
+    let mut w = Writer::new();
+    w.u8(VERSION);
+    w
+}
+
+fn put_tree(w: &mut Writer, tree: &TreeId) {
+    match tree.0 {
+        None => w.u8(0),
+        Some(id) => w.u8(1).raw(&id.0),
+    };
+}
+
+fn take_tree(r: &mut Reader) -> std::result::Result<TreeId, DecodeError> {
+    Ok(TreeId(if r.u8()? == 0 { None } else { Some(NodeId(r.digest()?)) }))
+}
+
+/// A repository.
+pub fn encode_repository(uid: RepoUid, info: &RepositoryInfo) -> Bytes {
+    let mut w = row();
+    w.uint(uid).text(info.name.as_str()).text(&info.storage_namespace).text(info.default_branch.as_str());
+    w.int(info.created.millis()).u8(u8::from(info.read_only)).map(info.metadata.iter());
+    w.finish().into()
+}
+
+/// The inverse of [`encode_repository`], without refs.
+pub fn decode_repository(bytes: Bytes) -> Result<(RepoUid, RepoState)> {
+    read("repository", bytes, |r| {
+        let uid = r.uint()?;
+        let name = RepositoryName::parse(&r.text()?).map_err(|_| DecodeError("repository name is not valid"))?;
+        let namespace = r.text()?;
+        let default_branch = BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))?;
+        let created = Timestamp(r.int()?);
+        let read_only = r.u8()? != 0;
+        let mut state = new_repo_state(&name, &namespace, &default_branch, read_only, created);
+        let mut info = (*state.info).clone();
+        info.metadata = r.map()?;
+        state.info = Arc::new(info);
+        Ok((uid, state))
+    })
+}
+
+/// A branch without its memtable, which is in the journal.
+pub fn encode_branch(hidden: bool, state: &BranchState) -> Bytes {
+    let mut w = row();
+    w.u8(u8::from(hidden)).raw(&state.head.0);
+    put_tree(&mut w, &state.head_tree);
+    put_tree(&mut w, &state.working);
+    w.uint(state.folded_seq);
+    w.finish().into()
+}
+
+/// The inverse of [`encode_branch`].
+pub fn decode_branch(name: &[u8], bytes: Bytes) -> Result<Arc<Branch>> {
+    read("branch", bytes, |r| {
+        let name = std::str::from_utf8(name).ok().and_then(|n| BranchName::parse(n).ok());
+        let name = name.ok_or(DecodeError("branch name is not valid"))?;
+        let hidden = r.u8()? != 0;
+        let mut state = BranchState::new(CommitId(r.digest()?), take_tree(r)?);
+        state.working = take_tree(r)?;
+        state.folded_seq = r.uint()?;
+        state.next_seq = state.folded_seq + 1;
+        Ok(Branch::new(name, hidden, state))
+    })
+}
+
+/// The inverse of writing a tag's commit id as the value.
+pub fn decode_tag(name: &[u8], value: &[u8]) -> Result<(TagName, CommitId)> {
+    let name = std::str::from_utf8(name).ok().and_then(|n| TagName::parse(n).ok());
+    match (name, value.try_into()) {
+        (Some(name), Ok(id)) => Ok((name, CommitId(id))),
+        _ => Err(Error::new(Kind::Damaged, "stored tag cannot be read")),
+    }
+}
+
+/// An upload with its parts.
+pub fn encode_upload(upload: &UploadState) -> Bytes {
+    let mut w = row();
+    encode_upload_info(&mut w, &upload.info);
+    w.uint(upload.parts.len() as u64);
+    for part in upload.parts.values() {
+        encode_part(&mut w, part);
+    }
+    match &upload.completed {
+        None => {
+            w.u8(0);
+        }
+        Some(done) => {
+            w.u8(1);
+            encode_completed(&mut w, done);
+        }
+    }
+    w.finish().into()
+}
+
+/// The inverse of [`encode_upload`].
+pub fn decode_upload(bytes: Bytes) -> Result<UploadState> {
+    read("upload", bytes, |r| {
+        let info = Arc::new(decode_upload_info(r)?);
+        let mut parts = std::collections::BTreeMap::new();
+        for _ in 0..r.uint()? {
+            let part = decode_part(r)?;
+            parts.insert(part.info.number, Arc::new(part));
+        }
+        let completed = if r.u8()? == 0 { None } else { Some(Arc::new(decode_completed(r)?)) };
+        Ok(UploadState { info, parts, completed })
+    })
+}
+
+/// A ref move.
+pub fn encode_move(moved: &RefMove) -> Bytes {
+    let mut w = row();
+    w.uint(moved.sequence).int(moved.time.millis()).text(&moved.actor).text(&moved.cause);
+    w.u8(u8::from(moved.is_tag)).text(&moved.name);
+    for side in [&moved.old, &moved.new] {
+        match side {
+            None => w.u8(0),
+            Some(id) => w.u8(1).raw(&id.0),
+        };
+    }
+    w.finish().into()
+}
+
+/// The inverse of [`encode_move`].
+pub fn decode_move(bytes: Bytes) -> Result<RefMove> {
+    read("ref move", bytes, |r| {
+        let id = |r: &mut Reader| Ok(if r.u8()? == 0 { None } else { Some(CommitId(r.digest()?)) });
+        Ok(RefMove {
+            sequence: r.uint()?,
+            time: Timestamp(r.int()?),
+            actor: r.text()?,
+            cause: r.text()?,
+            is_tag: r.u8()? != 0,
+            name: r.text()?,
+            old: id(r)?,
+            new: id(r)?,
+        })
+    })
+}

@@ -1,0 +1,59 @@
+//! Deleting one path or several.
+
+use crate::engine::Engine;
+use crate::record::StagedOp;
+use crate::{Actor, DeleteFailure, Error, Kind, Result, Thing, WriteCondition};
+use millpond_types::{BranchName, ObjectPath, RepositoryName};
+
+impl Engine {
+    /// Deletes a path. A missing object is no error unless a condition asks for it.
+    pub async fn delete_object(
+        &self,
+        actor: &Actor,
+        repository: &RepositoryName,
+        name: &BranchName,
+        path: &ObjectPath,
+        condition: WriteCondition,
+        force: bool,
+    ) -> Result<()> {
+        let failed = self.delete_objects(actor, repository, name, vec![(path.clone(), condition)], force).await?;
+        failed.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
+    }
+
+    /// Deletes several paths at one point in time. Those whose condition fails are named and stay; any
+    /// other failure deletes none.
+    pub async fn delete_objects(
+        &self,
+        actor: &Actor,
+        repository: &RepositoryName,
+        name: &BranchName,
+        paths: Vec<(ObjectPath, WriteCondition)>,
+        force: bool,
+    ) -> Result<Vec<DeleteFailure>> {
+        self.journal.admit()?;
+        let repo = self.repo(repository)?;
+        let branch = self.branch(&repo, name)?;
+        self.writable(&repo, force)?;
+        let context = self.context(actor, "delete-object");
+        if paths.iter().all(|(_, condition)| condition.is_empty()) {
+            let ops = paths.into_iter().map(|(path, _)| (path, None)).collect();
+            self.stage(context, &repo, &branch, ops)?.durable().await?;
+            return Ok(vec![]);
+        }
+        let keys: Vec<ObjectPath> = paths.iter().map(|(path, _)| path.clone()).collect();
+        self.stage_judged(context, &repo, &branch, &keys, |current| {
+            let mut ops: Vec<StagedOp> = Vec::new();
+            let mut failures = Vec::new();
+            for ((path, condition), entry) in paths.iter().zip(current) {
+                match condition.judge(path, entry.as_deref()) {
+                    Ok(()) => ops.push((path.clone(), None)),
+                    // `If-Match` on a missing object of a delete: there is nothing left to do.
+                    Err(Error { kind: Kind::NotFound(Thing::Object), .. }) => {}
+                    Err(error) => failures.push(DeleteFailure { path: path.to_bytes(), error }),
+                }
+            }
+            Ok((ops, vec![], failures))
+        })
+        .await
+    }
+}

@@ -1,0 +1,26 @@
+//! The engine's verbs, one subject a file.
+
+mod branches;
+mod commit;
+mod copy;
+mod delete;
+mod diff;
+mod link;
+mod list;
+mod log;
+mod merge;
+mod oplog;
+mod put;
+mod read;
+mod repositories;
+mod reset;
+mod stage;
+mod tags;
+mod train;
+mod upload;
+
+pub use copy::CopyRequest;
+pub use list::Snapshot;
+pub use put::ObjectWriter;
+pub use read::OpenObject;
+pub use upload::PartWriter;

@@ -1,0 +1,131 @@
+//! The ref log, and undo of the last move of a branch.
+
+use super::train::Move;
+use crate::engine::{Created, Engine, kv_error};
+use crate::journal::Submission;
+use crate::record::Record;
+use crate::state::{Branch, BranchState, Repo};
+use crate::{Actor, Error, Kind, Page, RefMove, Result, Thing, keys, tables};
+use millpond_types::{BranchName, RepositoryName};
+use std::sync::Arc;
+
+impl Engine {
+    /// Moves of refs, newest first; of one branch or tag, and only those older than `before`, if wanted.
+    pub async fn ref_log(
+        &self,
+        repository: &RepositoryName,
+        name: Option<&str>,
+        before: Option<u64>,
+        amount: usize,
+    ) -> Result<Page<RefMove>> {
+        let repo = self.repo(repository)?;
+        self.moves_of(&repo, name, before, amount).await
+    }
+
+    pub(crate) async fn moves_of(
+        &self,
+        repo: &Arc<Repo>,
+        name: Option<&str>,
+        before: Option<u64>,
+        amount: usize,
+    ) -> Result<Page<RefMove>> {
+        let before = before.unwrap_or(u64::MAX);
+        let mut items: Vec<RefMove> = {
+            let unsaved = repo.unsaved.read();
+            let wanted = |m: &&Arc<RefMove>| m.sequence < before && name.is_none_or(|n| n == m.name);
+            unsaved.moves.iter().rev().filter(wanted).take(amount + 1).map(|m| (**m).clone()).collect()
+        };
+        if items.len() <= amount {
+            // Moves that a checkpoint is just writing are in both; the table's are the older ones.
+            let oldest = items.last().map_or(before, |m| m.sequence);
+            let table = name.map_or_else(|| keys::moves(repo.uid), |n| keys::moves_of(repo.uid, n));
+            let from = match name {
+                None => keys::ref_move(repo.uid, oldest),
+                Some(n) => keys::ref_move_of(repo.uid, n, oldest),
+            };
+            let end = millpond_kv::prefix_end(&table).expect("no table prefix is all 0xff");
+            let wanted = amount + 2 - items.len();
+            for (_, value) in self.kv.scan(&from, &end, wanted).await.map_err(kv_error)? {
+                let moved = tables::decode_move(value)?;
+                if moved.sequence < oldest {
+                    items.push(moved);
+                }
+            }
+        }
+        let has_more = items.len() > amount;
+        items.truncate(amount);
+        Ok(Page { items, has_more })
+    }
+
+    /// Undoes the last move of a branch, by a new move. Returns that and the one undone. Undoing an undo
+    /// is redo; undoing a deletion brings the branch back.
+    pub async fn undo(
+        &self,
+        actor: &Actor,
+        repository: &RepositoryName,
+        name: &BranchName,
+        force: bool,
+    ) -> Result<(RefMove, RefMove)> {
+        self.journal.admit()?;
+        let repo = self.repo(repository)?;
+        self.writable(&repo, force)?;
+        let found = repo.state.read().branches.get(name).cloned();
+        let undone = match found {
+            Some(branch) => {
+                let train = branch.train.lock().await;
+                let staging = self.clean(&repo, &branch).await?;
+                self.journal.barrier().await?;
+                let last = self.last_move(&repo, name).await?;
+                let old = last.old.ok_or_else(|| {
+                    Error::new(
+                        Kind::Invalid,
+                        format!("'{name}' has only been created since; delete it to undo that"),
+                    )
+                })?;
+                if last.new != Some(staging.at.head) {
+                    return Err(Error::new(Kind::Busy, format!("'{name}' is being moved; try again")));
+                }
+                let commit = self.stored_commit(&repo, &old).await?;
+                let upto_seq = staging.upto_seq();
+                let to =
+                    Move { new: old, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
+                let ticket = self.move_head(actor, "undo", &repo, &branch, None, to)?;
+                drop(train);
+                ticket.durable().await?;
+                last
+            }
+            None => self.undelete(actor, &repo, name).await?,
+        };
+        let made = self.last_move(&repo, name).await?;
+        Ok((made, undone))
+    }
+
+    async fn last_move(&self, repo: &Arc<Repo>, name: &BranchName) -> Result<RefMove> {
+        let page = self.moves_of(repo, Some(name.as_str()), None, 16).await?;
+        page.items.into_iter().find(|m| !m.is_tag).ok_or_else(|| {
+            Error::new(Kind::NotFound(Thing::Branch), format!("branch '{name}' not found, nor any trace of one"))
+        })
+    }
+
+    async fn undelete(&self, actor: &Actor, repo: &Arc<Repo>, name: &BranchName) -> Result<RefMove> {
+        let last = self.last_move(repo, name).await?;
+        let (Some(head), None) = (last.old, last.new) else {
+            return Err(Error::new(Kind::Busy, format!("'{name}' is being deleted; try again")));
+        };
+        let tree = self.stored_commit(repo, &head).await?.tree;
+        let decided = (|| {
+            let mut state = repo.state.decide();
+            if state.branches.contains_key(name) {
+                return Err(Error::new(Kind::AlreadyExists, "branch already exists: not unique"));
+            }
+            let branch = Branch::new(name.clone(), false, BranchState::new(head, tree));
+            let record = Record::BranchCreated { uid: repo.uid, branch: name.clone(), head, tree, hidden: false };
+            state.apply(&record, Some(&branch));
+            let created = Some(Created::Branch(branch));
+            let context = self.context(actor, "undo");
+            Ok(self.submit(Submission { context, records: vec![record], nodes: None, created }))
+        })();
+        self.settle(decided).await?;
+        Ok(last)
+    }
+}

@@ -1,0 +1,138 @@
+//! Stat and open.
+
+use super::put::describe;
+use crate::address::{Place, place};
+use crate::engine::Engine;
+use crate::manifest::Manifest;
+use crate::nodes::store_error;
+use crate::state::Repo;
+use crate::{Error, Kind, ObjectInfo, Result, Thing};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use millpond_blob::BlobReader;
+use millpond_types::{Content, ObjectPath, RefExpr, RepositoryName};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of one read.
+const READ_BYTES: u64 = 1024 * 1024;
+
+/// An object opened for reading: one state of it, whatever happens to its path meanwhile.
+pub struct OpenObject {
+    /// What it is.
+    pub info: ObjectInfo,
+    engine: Arc<Engine>,
+    repo: Arc<Repo>,
+    source: Source,
+}
+
+enum Source {
+    Whole(Arc<dyn BlobReader>),
+    Parts(Arc<Manifest>),
+}
+
+impl Engine {
+    /// What is at a path.
+    pub async fn stat_object(&self, repository: &RepositoryName, at: &RefExpr, path: &ObjectPath) -> Result<ObjectInfo> {
+        let repo = self.repo(repository)?;
+        let view = self.resolve_view(&repo, at).await?;
+        let entry = view.get(&repo, path).await?.ok_or_else(|| not_found(path))?;
+        Ok(describe(&repo, path.clone(), &entry))
+    }
+
+    /// Opens what is at a path.
+    pub async fn open_object(&self, repository: &RepositoryName, at: &RefExpr, path: &ObjectPath) -> Result<OpenObject> {
+        let info = self.stat_object(repository, at, path).await?;
+        let repo = self.repo(repository)?;
+        let Place::Data(name) = place(&info.entry)? else {
+            return Err(Error::new(
+                Kind::Gone,
+                format!("No data: '{}' was linked from {} and is not kept here", path.to_text(), info.physical_address),
+            ));
+        };
+        let reader = self.blobs.open(&crate::keys::data(repo.uid, &name)).await.map_err(|e| no_data(path, e))?;
+        let source = match info.entry.content {
+            Content::Parts(_) => {
+                let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
+                Source::Parts(Arc::new(Manifest::decode(bytes)?))
+            }
+            Content::Whole(_) | Content::Declared => Source::Whole(reader),
+        };
+        let stored = match &source {
+            Source::Whole(reader) => reader.size(),
+            Source::Parts(manifest) => manifest.parts.iter().map(|p| p.size).sum(),
+        };
+        if stored != info.entry.size {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("'{}' has {} bytes by its record, but {stored} are stored", path.to_text(), info.entry.size),
+            ));
+        }
+        Ok(OpenObject { info, engine: self.owned(), repo, source })
+    }
+}
+
+fn not_found(path: &ObjectPath) -> Error {
+    Error::new(Kind::NotFound(Thing::Object), format!("object '{}' not found", path.to_text()))
+}
+
+fn no_data(path: &ObjectPath, error: millpond_blob::BlobError) -> Error {
+    match error {
+        millpond_blob::BlobError::NotFound(_) => {
+            Error::new(Kind::Gone, format!("No data: the bytes of '{}' are not in the store", path.to_text()))
+        }
+        other => store_error(other),
+    }
+}
+
+impl OpenObject {
+    /// Sizes of the parts of a multipart object, in order; empty for others.
+    pub fn part_sizes(&self) -> Vec<u64> {
+        match &self.source {
+            Source::Whole(_) => vec![],
+            Source::Parts(manifest) => manifest.parts.iter().map(|p| p.size).collect(),
+        }
+    }
+
+    /// The bytes of a range within the object, in pieces. Each block is checked before it is given.
+    pub fn read(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        match &self.source {
+            Source::Whole(reader) => pieces(reader.clone(), range),
+            Source::Parts(manifest) => {
+                let (engine, repo) = (self.engine.clone(), self.repo.clone());
+                let wanted = manifest.cover(range);
+                futures::stream::iter(wanted)
+                    .then(move |(name, within)| {
+                        let (engine, key) = (engine.clone(), crate::keys::data(repo.uid, &name));
+                        async move {
+                            match engine.blobs.open(&key).await {
+                                Ok(reader) => pieces(reader, within),
+                                Err(e) => futures::stream::once(async { Err(store_error(e)) }).boxed(),
+                            }
+                        }
+                    })
+                    .flatten()
+                    .boxed()
+            }
+        }
+    }
+}
+
+fn pieces(reader: Arc<dyn BlobReader>, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+    futures::stream::unfold(range.start, move |at| {
+        let (reader, end) = (reader.clone(), range.end);
+        async move {
+            if at >= end {
+                return None;
+            }
+            // Whole blocks of the store, so that none is read and checked twice.
+            let next = ((at / READ_BYTES + 1) * READ_BYTES).min(end);
+            match reader.read(at..next).await {
+                Ok(bytes) => Some((Ok(bytes), next)),
+                Err(e) => Some((Err(store_error(e)), end)),
+            }
+        }
+    })
+    .boxed()
+}

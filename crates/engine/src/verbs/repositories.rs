@@ -1,0 +1,170 @@
+//! Create, delete, describe and list repositories.
+
+use crate::engine::{Created, Engine, first_branch};
+use crate::journal::Submission;
+use crate::record::Record;
+use crate::state::new_repo_state;
+use crate::{Actor, Error, Kind, NewRepository, Page, PageRequest, RepositoryInfo, Result};
+use millpond_types::{Commit, Metadata, RepositoryName, TreeId};
+use std::sync::Arc;
+
+impl Engine {
+    /// Creates a repository whose default branch is at an empty first commit (API-9.7).
+    pub async fn create_repository(&self, actor: &Actor, new: NewRepository) -> Result<RepositoryInfo> {
+        self.journal.admit()?;
+        let context = self.context(actor, "create");
+        let commit = Arc::new(Commit {
+            committer: String::new(),
+            message: "Repository created".to_owned(),
+            tree: TreeId::EMPTY,
+            creation_date: context.time.seconds(),
+            metadata: Metadata::new(),
+            parents: vec![],
+            generation: 1,
+        });
+        let decided = {
+            let mut root = self.root.decide();
+            let taken = root.by_name.values().find(|r| {
+                let info = r.info();
+                info.name == new.name || (info.storage_namespace == new.storage_namespace && !new.read_only)
+            });
+            match taken {
+                Some(other) if other.info().name == new.name => Err(Error::new(
+                    Kind::AlreadyExists,
+                    format!("error creating repository: not unique ('{}' exists)", new.name),
+                )),
+                Some(other) => Err(Error::new(
+                    Kind::Invalid,
+                    format!(
+                        "failed to create repository: storage namespace already in use by repository '{}'",
+                        other.info().name
+                    ),
+                )),
+                None => {
+                    let uid = root.next_uid;
+                    let mut state = new_repo_state(
+                        &new.name,
+                        &new.storage_namespace,
+                        &new.default_branch,
+                        new.read_only,
+                        context.time,
+                    );
+                    state.branches.insert(new.default_branch.clone(), first_branch(&new.default_branch, &commit));
+                    let info = state.info.clone();
+                    let repo = self.new_repo(uid, state);
+                    root.insert(&new.name, &repo);
+                    let record = Record::RepositoryCreated {
+                        uid,
+                        name: new.name,
+                        namespace: new.storage_namespace,
+                        default_branch: new.default_branch,
+                        read_only: new.read_only,
+                        commit,
+                    };
+                    let created = Some(Created::Repo(repo));
+                    let ticket = self.submit(Submission { context, records: vec![record], nodes: None, created });
+                    Ok((info, ticket))
+                }
+            }
+        };
+        match decided {
+            Ok((info, ticket)) => {
+                ticket.durable().await?;
+                Ok((*info).clone())
+            }
+            Err(error) => {
+                self.journal.barrier().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Unpublishes a repository. Its number is never used again.
+    pub async fn delete_repository(&self, actor: &Actor, name: &RepositoryName, force: bool) -> Result<()> {
+        self.journal.admit()?;
+        let repo = self.repo(name)?;
+        self.writable(&repo, force)?;
+        // Locks are taken one at a time here: other verbs take a branch before its repository.
+        let branches = {
+            let mut state = repo.state.decide();
+            if state.deleted {
+                return Err(super::branches::gone(name));
+            }
+            state.deleted = true;
+            state.branches.clone()
+        };
+        for branch in branches.values() {
+            branch.state.decide().deleted = true;
+        }
+        let ticket = {
+            let mut root = self.root.decide();
+            root.remove(repo.uid);
+            self.deleted.lock().push(repo.clone());
+            self.submit(Submission {
+                context: self.context(actor, "delete"),
+                records: vec![Record::RepositoryDeleted { uid: repo.uid }],
+                nodes: None,
+                created: None,
+            })
+        };
+        ticket.durable().await
+    }
+
+    /// One repository.
+    pub fn get_repository(&self, name: &RepositoryName) -> Result<RepositoryInfo> {
+        Ok((*self.repo(name)?.info()).clone())
+    }
+
+    /// Repositories by name; `search` is a substring of the name.
+    pub fn list_repositories(&self, page: &PageRequest, search: &str) -> Page<RepositoryInfo> {
+        let root = self.root.read();
+        let names = root.by_name.iter().map(|(name, repo)| (name.as_str(), repo));
+        page_of(names, page, |name, _| name.contains(search), |_, repo| (*repo.info()).clone())
+    }
+
+    /// Changes a repository's metadata: `set` is merged in, `remove` is taken out.
+    pub async fn change_repository_metadata(
+        &self,
+        actor: &Actor,
+        name: &RepositoryName,
+        set: Metadata,
+        remove: &[String],
+    ) -> Result<()> {
+        self.journal.admit()?;
+        let repo = self.repo(name)?;
+        let ticket = {
+            let mut state = repo.state.decide();
+            let mut metadata = state.info.metadata.clone();
+            metadata.extend(set);
+            metadata.retain(|key, _| !remove.contains(key));
+            let record = Record::RepositoryMetadata { uid: repo.uid, metadata };
+            state.apply(&record, None);
+            let context = self.context(actor, "repository-metadata");
+            self.submit(Submission { context, records: vec![record], nodes: None, created: None })
+        };
+        ticket.durable().await
+    }
+}
+
+/// One page of things ordered by name.
+pub(super) fn page_of<'a, V: 'a, T>(
+    all: impl Iterator<Item = (&'a str, V)>,
+    page: &PageRequest,
+    keep: impl Fn(&str, &V) -> bool,
+    make: impl Fn(&str, V) -> T,
+) -> Page<T> {
+    let mut items = Vec::new();
+    for (name, value) in all {
+        if name <= page.after.as_str() && !page.after.is_empty() || !name.starts_with(&page.prefix) {
+            continue;
+        }
+        if !keep(name, &value) {
+            continue;
+        }
+        if items.len() == page.amount {
+            return Page { items, has_more: true };
+        }
+        items.push(make(name, value));
+    }
+    Page { items, has_more: false }
+}

@@ -1,0 +1,97 @@
+//! Reset drops staged changes; hard reset moves the head.
+
+use super::train::Move;
+use crate::engine::Engine;
+use crate::{Actor, ResetScope, Result};
+use millpond_tree::{Change, Diff, NewNodes, Overlay};
+use millpond_types::{BranchName, RefExpr, RepositoryName};
+use std::ops::Bound;
+
+impl Engine {
+    /// Drops staged changes, all of them or by path; what is committed shows again. Nothing staged is no error.
+    pub async fn reset(
+        &self,
+        actor: &Actor,
+        repository: &RepositoryName,
+        name: &BranchName,
+        scope: ResetScope,
+        force: bool,
+    ) -> Result<()> {
+        self.journal.admit()?;
+        let repo = self.repo(repository)?;
+        self.writable(&repo, force)?;
+        let branch = self.branch(&repo, name)?;
+        let train = branch.train.lock().await;
+        let (upto, working, nodes) = match scope {
+            ResetScope::All => {
+                let at = self.decided(&branch)?;
+                (at.next_seq - 1, at.head_tree, vec![])
+            }
+            ResetScope::Prefix(prefix) => {
+                let staging = self.staging(&repo, &branch).await?;
+                let (head, all, overlay) = (staging.at.head_tree, staging.tree, staging.new.clone());
+                let (working, new) = repo
+                    .nodes
+                    .work(move |base| {
+                        let source = Overlay { new: &overlay, base };
+                        let mut changes = Vec::new();
+                        let mut diff = Diff::new(&source, all, head, &prefix, Bound::Unbounded);
+                        while let Some((path, change)) = diff.next()? {
+                            let back = match change {
+                                Change::Added(entry) | Change::Changed { right: entry, .. } => Some(entry),
+                                Change::Removed(_) => None,
+                            };
+                            changes.push((path, back));
+                        }
+                        let mut new = NewNodes::default();
+                        let working = millpond_tree::apply(&source, all, changes.into_iter(), &mut new)?;
+                        Ok((working, new))
+                    })
+                    .await?;
+                (staging.upto_seq(), working, vec![staging.new, new])
+            }
+            ResetScope::Path(path) => {
+                let staging = self.staging(&repo, &branch).await?;
+                let (head, all, overlay) = (staging.at.head_tree, staging.tree, staging.new.clone());
+                let (working, new) = repo
+                    .nodes
+                    .work(move |base| {
+                        let source = Overlay { new: &overlay, base };
+                        let old = millpond_tree::get(&source, head, path.as_bytes())?;
+                        let mut new = NewNodes::default();
+                        let change = std::iter::once((path, old));
+                        let working = millpond_tree::apply(&source, all, change, &mut new)?;
+                        Ok((working, new))
+                    })
+                    .await?;
+                (staging.upto_seq(), working, vec![staging.new, new])
+            }
+        };
+        let ticket = self.replace_staging(actor, "reset", &repo, &branch, upto, working, nodes)?;
+        drop(train);
+        ticket.durable().await
+    }
+
+    /// Moves a clean branch's head to any commit of the repository.
+    pub async fn hard_reset(
+        &self,
+        actor: &Actor,
+        repository: &RepositoryName,
+        name: &BranchName,
+        target: &RefExpr,
+        force: bool,
+    ) -> Result<()> {
+        self.journal.admit()?;
+        let repo = self.repo(repository)?;
+        self.writable(&repo, force)?;
+        let branch = self.branch(&repo, name)?;
+        let train = branch.train.lock().await;
+        let staging = self.clean(&repo, &branch).await?;
+        let (id, commit) = self.resolve_commit(&repo, target).await?;
+        let upto_seq = staging.upto_seq();
+        let to = Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
+        let ticket = self.move_head(actor, "hard-reset", &repo, &branch, None, to)?;
+        drop(train);
+        ticket.durable().await
+    }
+}

@@ -1,0 +1,203 @@
+//! What every head-moving verb has in common: take the branch's turn, judge staging, move the head.
+//!
+//! The head moves as soon as it is decided, so the next verb in line builds on it at once; the answer
+//! waits until it is durable. Object writes never wait for the turn.
+
+use crate::engine::Engine;
+use crate::idempotency::{Begin, Claim};
+use crate::journal::{Submission, Ticket};
+use crate::record::Record;
+use crate::state::{Branch, BranchState, Repo};
+use crate::{Actor, CommitInfo, Error, Kind, Result, Thing};
+use bytes::Bytes;
+use millpond_tree::{Diff, NewNodes, Overlay};
+use millpond_types::{BranchName, Commit, CommitId, RepositoryName, TreeId};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Everything staged up to one point, as a tree.
+pub(crate) struct Staging {
+    /// The branch at that point.
+    pub at: BranchState,
+    /// Head plus everything staged.
+    pub tree: TreeId,
+    /// Nodes of `tree` that are not stored yet.
+    pub new: NewNodes,
+    /// Whether `tree` differs from the head's tree in any object.
+    pub dirty: bool,
+}
+
+impl Staging {
+    /// The branch sequence of the last change in it.
+    pub fn upto_seq(&self) -> u64 {
+        self.at.next_seq - 1
+    }
+}
+
+/// Where a head goes.
+pub(crate) struct Move {
+    pub new: CommitId,
+    pub tree: TreeId,
+    pub commit: Option<Arc<Commit>>,
+    pub upto_seq: u64,
+    pub working: TreeId,
+    pub nodes: Vec<NewNodes>,
+}
+
+impl Engine {
+    /// The branch as decided now, refusing one that is gone.
+    pub(crate) fn decided(&self, branch: &Branch) -> Result<BranchState> {
+        let state = branch.state.decide().clone();
+        if state.deleted { Err(branch_gone(&branch.name)) } else { Ok(state) }
+    }
+
+    /// Turns everything staged so far into a tree. Call with the branch's turn.
+    pub(crate) async fn staging(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<Staging> {
+        let at = self.decided(branch)?;
+        let (tree, new) = self.fold_view(repo, &at).await?;
+        let dirty = if tree == at.head_tree {
+            false
+        } else {
+            let (left, overlay) = (at.head_tree, new.clone());
+            repo.nodes
+                .work(move |base| {
+                    let source = Overlay { new: &overlay, base };
+                    Ok(Diff::new(&source, left, tree, b"", Bound::Unbounded).next()?.is_some())
+                })
+                .await?
+        };
+        Ok(Staging { at, tree, new, dirty })
+    }
+
+    /// The tree of a branch's working tree and memtable.
+    pub(crate) async fn fold_view(&self, repo: &Arc<Repo>, at: &BranchState) -> Result<(TreeId, NewNodes)> {
+        if at.memtable.is_empty() {
+            return Ok((at.working, NewNodes::default()));
+        }
+        let (working, memtable) = (at.working, at.memtable.clone());
+        repo.nodes
+            .work(move |source| {
+                let mut new = NewNodes::default();
+                let changes =
+                    memtable.iter().map(|(path, staged)| (path.clone(), staged.value.as_deref().cloned()));
+                let tree = millpond_tree::apply(source, working, changes, &mut new)?;
+                Ok((tree, new))
+            })
+            .await
+    }
+
+    /// Refuses a branch with staged differences; returns what is staged without effect, to be folded away.
+    pub(crate) async fn clean(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<Staging> {
+        let staging = self.staging(repo, branch).await?;
+        if staging.dirty {
+            return Err(Error::new(
+                Kind::Dirty,
+                format!(
+                    "uncommitted changes (dirty branch): commit or reset '{}' first",
+                    branch.name
+                ),
+            ));
+        }
+        Ok(staging)
+    }
+
+    /// Moves a branch's head. Call with the branch's turn, on the state that was judged.
+    pub(crate) fn move_head(
+        &self,
+        actor: &Actor,
+        verb: &str,
+        repo: &Arc<Repo>,
+        branch: &Branch,
+        claim: Option<&mut Claim>,
+        to: Move,
+    ) -> Result<Ticket> {
+        let mut context = self.context(actor, verb);
+        let mut state = branch.state.decide();
+        if state.deleted {
+            return Err(branch_gone(&branch.name));
+        }
+        let record = Record::HeadMoved {
+            uid: repo.uid,
+            branch: branch.name.clone(),
+            old: state.head,
+            new: to.new,
+            tree: to.tree,
+            commit: to.commit.clone(),
+            upto_seq: to.upto_seq,
+            working: to.working,
+        };
+        for nodes in &to.nodes {
+            repo.nodes.announce(nodes);
+        }
+        if let Some(commit) = to.commit {
+            repo.unsaved.write().commits.insert(to.new, commit);
+        }
+        state.apply(&record);
+        context.idempotency = claim.map(|c| c.answer(context.time, to.new.0.to_vec().into()));
+        Ok(self.submit(Submission {
+            context,
+            records: vec![record],
+            nodes: Some((repo.clone(), to.nodes)),
+            created: None,
+        }))
+    }
+
+    /// Takes a branch's memtable into its working tree.
+    pub(crate) async fn fold(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<()> {
+        let train = branch.train.lock().await;
+        let Ok(at) = self.decided(branch) else { return Ok(()) };
+        let (tree, new) = self.fold_view(repo, &at).await?;
+        let ticket = self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new])?;
+        drop(train);
+        ticket.durable().await
+    }
+
+    /// Makes the staging up to a branch sequence this tree. Call with the branch's turn.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn replace_staging(
+        &self,
+        actor: &Actor,
+        verb: &str,
+        repo: &Arc<Repo>,
+        branch: &Branch,
+        upto_seq: u64,
+        working: TreeId,
+        nodes: Vec<NewNodes>,
+    ) -> Result<Ticket> {
+        let mut state = branch.state.decide();
+        if state.deleted {
+            return Err(branch_gone(&branch.name));
+        }
+        let record = Record::Folded { uid: repo.uid, branch: branch.name.clone(), upto_seq, working };
+        for new in &nodes {
+            repo.nodes.announce(new);
+        }
+        state.apply(&record);
+        let context = self.context(actor, verb);
+        Ok(self.submit(Submission { context, records: vec![record], nodes: Some((repo.clone(), nodes)), created: None }))
+    }
+
+    /// Starts a request that may carry an idempotency key.
+    pub(crate) fn begin(&self, actor: &Actor, verb: &str, repo: &RepositoryName, request: &[u8]) -> Result<Begin> {
+        self.idempotency.begin(actor, verb, repo, request, self.clock.now())
+    }
+
+    /// The commit id that a repeated request was answered with.
+    pub(crate) async fn same_commit(&self, answer: Bytes) -> Result<CommitId> {
+        self.journal.barrier().await?;
+        let id = <[u8; 32]>::try_from(answer.as_ref())
+            .map_err(|_| Error::new(Kind::Damaged, "a remembered answer cannot be read"))?;
+        Ok(CommitId(id))
+    }
+
+    /// The same with the commit itself.
+    pub(crate) async fn same_commit_info(&self, repository: &RepositoryName, answer: Bytes) -> Result<CommitInfo> {
+        let id = self.same_commit(answer).await?;
+        let repo = self.repo(repository)?;
+        Ok(CommitInfo { id, commit: (*self.stored_commit(&repo, &id).await?).clone() })
+    }
+}
+
+pub(super) fn branch_gone(name: &BranchName) -> Error {
+    Error::new(Kind::NotFound(Thing::Branch), format!("branch '{name}' not found"))
+}

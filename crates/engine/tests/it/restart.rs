@@ -1,0 +1,143 @@
+//! What is acknowledged is there after a restart without a clean stop, checkpoint or not.
+
+use crate::support::*;
+use bytes::Bytes;
+use millpond_engine::*;
+use millpond_kv::Write;
+use millpond_types::*;
+
+#[tokio::test]
+async fn everything_survives_a_restart_with_and_without_a_checkpoint() {
+    for checkpoint in [false, true] {
+        let world = World::new(1);
+        let engine = with_repo(&world).await;
+        put(&engine, "main", b"a", b"1").await;
+        let first = commit(&engine, "main", "one").await.unwrap().id;
+        engine.create_tag(&me(), &repo(), &tag("v1"), &at("main"), false).await.unwrap();
+        engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+        engine.create_branch(&me(), &repo(), &branch("gone"), &at("main"), false, false).await.unwrap();
+        put(&engine, "dev", b"b", b"2").await;
+        let set = Metadata::from([("k".into(), "v".into())]);
+        engine.change_repository_metadata(&me(), &repo(), set.clone(), &[]).await.unwrap();
+        if checkpoint {
+            engine.checkpoint().await.unwrap();
+        }
+        delete(&engine, "dev", b"a").await;
+        engine.delete_branch(&me(), &repo(), &branch("gone"), false).await.unwrap();
+
+        let engine = world.open().await;
+        assert_eq!(uncommitted(&engine, "dev").await, ["- a", "+ b"]);
+        assert_eq!(engine.get_tag(&repo(), &tag("v1")).unwrap().commit, first);
+        assert_eq!(engine.get_commit(&repo(), &at("main")).await.unwrap().id, first);
+        assert!(engine.get_branch(&repo(), &branch("gone")).is_err());
+        assert_eq!(engine.get_repository(&repo()).unwrap().metadata, set);
+        let causes: Vec<_> =
+            engine.ref_log(&repo(), None, None, 100).await.unwrap().items.into_iter().map(|m| m.cause).collect();
+        assert_eq!(causes, ["delete", "create", "create", "create", "commit", "create"]);
+        engine.close().await.unwrap();
+
+        let engine = world.open().await;
+        assert_eq!(uncommitted(&engine, "dev").await, ["- a", "+ b"]);
+        let second = commit(&engine, "dev", "two").await.unwrap();
+        assert_eq!(second.commit.parents, [first]);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_repository_leaves_nothing_behind_for_its_name() {
+    let world = World::new(2);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    commit(&engine, "main", "one").await.unwrap();
+    engine.create_tag(&me(), &repo(), &tag("v1"), &at("main"), false).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    engine.delete_repository(&me(), &repo(), false).await.unwrap();
+    assert_eq!(engine.get_repository(&repo()).unwrap_err().kind, Kind::NotFound(Thing::Repository));
+    let engine = world.open().await;
+    assert_eq!(engine.get_repository(&repo()).unwrap_err().kind, Kind::NotFound(Thing::Repository));
+    engine.checkpoint().await.unwrap();
+    let engine = with_repo(&world).await;
+    assert!(engine.get_tag(&repo(), &tag("v1")).is_err());
+    assert!(list(&engine, "main", 10).await.is_empty());
+    let engine = world.open().await;
+    assert!(list(&engine, "main", 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_idempotency_key_gives_the_same_answer_also_after_a_restart() {
+    let world = World::new(3);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let actor = Actor { idempotency_key: Some("key-1".into()), ..me() };
+    let request = || CommitRequest { message: "once".into(), ..Default::default() };
+    let first = engine.commit(&actor, &repo(), &branch("main"), request()).await.unwrap();
+    put(&engine, "main", b"a", b"2").await;
+    assert_eq!(engine.commit(&actor, &repo(), &branch("main"), request()).await.unwrap(), first);
+    for checkpoint in [false, true] {
+        let engine = world.open().await;
+        assert_eq!(engine.commit(&actor, &repo(), &branch("main"), request()).await.unwrap(), first);
+        assert_eq!(uncommitted(&engine, "main").await, ["~ a"]);
+        let other = CommitRequest { message: "other".into(), ..Default::default() };
+        let refused = engine.commit(&actor, &repo(), &branch("main"), other).await;
+        assert_eq!(refused.unwrap_err().kind, Kind::IdempotencyMismatch);
+        if !checkpoint {
+            engine.checkpoint().await.unwrap();
+        }
+    }
+    world.clock.advance(25 * 3600 * 1000);
+    let engine = world.open().await;
+    let again = engine.commit(&actor, &repo(), &branch("main"), request()).await.unwrap();
+    assert_ne!(again.id, first.id, "after 24 h the key is free");
+}
+
+#[tokio::test]
+async fn a_refused_request_leaves_its_idempotency_key_free() {
+    let world = World::new(4);
+    let engine = with_repo(&world).await;
+    let actor = Actor { idempotency_key: Some("key-1".into()), ..me() };
+    let request = || CommitRequest { message: "once".into(), ..Default::default() };
+    let refused = engine.commit(&actor, &repo(), &branch("main"), request()).await;
+    assert_eq!(refused.unwrap_err().kind, Kind::NoChanges);
+    put(&engine, "main", b"a", b"1").await;
+    engine.commit(&actor, &repo(), &branch("main"), request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_store_fences_the_first() {
+    let world = World::new(5);
+    let old = with_repo(&world).await;
+    put(&old, "main", b"a", b"1").await;
+    let new = world.open().await;
+    put(&new, "main", b"b", b"1").await;
+    let refused = put_with(&old, "main", b"c", b"1", put_request("")).await;
+    assert_eq!(refused.unwrap_err().kind, Kind::Internal, "the first must not write any more");
+    let third = world.open().await;
+    let names: Vec<_> = list(&third, "main", 10).await.into_iter().map(|(k, _)| k).collect();
+    assert_eq!(names, [b"a".to_vec(), b"b".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_changed_journal_row_is_noticed() {
+    let world = World::new(6);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    put(&engine, "main", b"b", b"1").await;
+    drop(engine);
+    let key = keys::journal(2);
+    let row = world.kv.get(&key).await.unwrap().unwrap();
+    let mut changed = row.to_vec();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    let batch = millpond_kv::Batch { preconditions: vec![], writes: vec![Write::Put(key, Bytes::from(changed))] };
+    world.kv.commit(batch).await.unwrap();
+    let opened = Engine::open(
+        world.kv.clone(),
+        world.blobs.clone(),
+        world.clock.clone(),
+        world.random.clone(),
+        world.options.clone(),
+    )
+    .await;
+    let error = opened.err().expect("a changed row must be refused");
+    assert_eq!(error.kind, Kind::Damaged);
+}
