@@ -99,6 +99,12 @@ impl Output {
         (output, stdout, stderr)
     }
 
+    /// The same output with or without messages.
+    #[must_use]
+    pub fn with_quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
+    }
+
     /// Starts a list.
     pub fn list(&self, columns: &'static [Column]) -> List<'_> {
         List::new(self, columns)

@@ -21,7 +21,7 @@ pub struct Login {
     /// Address of the server; asked for when missing
     url: Option<String>,
     /// Read the secret from stdin
-    #[arg(long, conflicts_with = "secret_access_key")]
+    #[arg(long)]
     secret_stdin: bool,
 }
 
@@ -36,6 +36,11 @@ struct SignedIn<'a> {
 
 impl Login {
     pub async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        if self.secret_stdin && session.global.secret_access_key.is_some() {
+            return Err(Failure::usage(
+                "the secret is given twice: by --secret-access-key and --secret-stdin",
+            ));
+        }
         let given = settings::given(&session.global, &session.environment);
         let path = session.environment.profile_path().ok_or_else(|| {
             Failure::usage("there is no place for the profile: neither HOME nor XDG_CONFIG_HOME is set")
