@@ -1,0 +1,145 @@
+//! Bodies in and out: reading a bounded request body, and rendering answers with the headers of API-0.23.
+//!
+//! It does not know about operations or failures of verbs.
+
+use crate::error::{Handled, Refusal};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// A JSON answer, ending in a newline.
+pub fn reply(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut body = Vec::with_capacity(256);
+    if let Err(error) = serde_json::to_writer(&mut body, value) {
+        tracing::error!(%error, "an answer could not be written as JSON");
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    body.push(b'\n');
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// 200 with JSON.
+pub fn ok(value: &impl Serialize) -> Handled {
+    Ok(reply(StatusCode::OK, value))
+}
+
+/// 201 with JSON.
+pub fn created(value: &impl Serialize) -> Handled {
+    Ok(reply(StatusCode::CREATED, value))
+}
+
+/// 204.
+pub fn done() -> Handled {
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// An answer without body.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer in plain text.
+pub fn text(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A response header whose value may hold text of users: control characters make it fall away.
+pub fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The whole request body, of at most `bytes_max` bytes (413 beyond).
+pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refusal::too_large(format!("the request body has more than {bytes_max} bytes")))
+        }
+        Err(error) => Err(Refusal::invalid(format!("the request body could not be read: {error}"))),
+    }
+}
+
+/// The first JSON value of the text; what follows it is ignored, of a doubled member the last wins,
+/// lone surrogate escapes become U+FFFD (API-0.14).
+pub fn parse(text: &[u8]) -> Handled<Value> {
+    let text = without_lone_surrogates(text);
+    Value::deserialize(&mut serde_json::Deserializer::from_slice(&text))
+        .map_err(|error| Refusal::invalid(format!("the request body is not JSON: {error}")))
+}
+
+/// serde_json refuses a lone `\ud800`..`\udfff` escape; other servers and all clients take it as U+FFFD.
+fn without_lone_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
+    let escape_at = |i: usize| -> Option<u16> {
+        let escape = text.get(i..i + 6)?;
+        let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut clean = Cow::Borrowed(text);
+    let mut i = 0;
+    while i < text.len() {
+        if text[i] != b'\\' {
+            i += 1;
+            continue;
+        }
+        match escape_at(i) {
+            Some(0xd800..=0xdbff) if matches!(escape_at(i + 6), Some(0xdc00..=0xdfff)) => i += 12,
+            Some(0xd800..=0xdfff) => {
+                clean.to_mut()[i..i + 6].copy_from_slice(b"\\ufffd");
+                i += 6;
+            }
+            Some(_) => i += 6,
+            None => i += 2,
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lenient_where_the_reference_is() {
+        let value = |text: &str| parse(text.as_bytes()).unwrap();
+        assert_eq!(value(r#"{"a":1} trailing"#), serde_json::json!({"a": 1}));
+        assert_eq!(value(r#"{"a":1,"a":2}"#), serde_json::json!({"a": 2}));
+        assert_eq!(value(r#"["\ud800x\udc00"]"#), serde_json::json!(["\u{fffd}x\u{fffd}"]));
+        assert_eq!(value(r#"["\ud83d\ude00"]"#), serde_json::json!(["\u{1f600}"]));
+        assert_eq!(value(r#"["\\ud800"]"#), serde_json::json!(["\\ud800"]));
+    }
+
+    #[test]
+    fn strict_where_it_must_be() {
+        assert!(parse(b"").is_err());
+        assert!(parse(b"\xef\xbb\xbf{}").is_err(), "a byte-order mark");
+        assert!(parse(b"{\"a\":").is_err());
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(&b"[".repeat(100_000)).is_err(), "deep nesting must not overflow the stack");
+    }
+
+    #[tokio::test]
+    async fn a_body_has_a_limit() {
+        assert_eq!(read(Body::from("12345"), 5).await.unwrap(), "12345");
+        assert_eq!(read(Body::from("123456"), 5).await.unwrap_err().status, 413);
+    }
+}

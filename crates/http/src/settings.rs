@@ -1,0 +1,112 @@
+//! What hangs on a repository and is not offered yet: rules, runs, pull requests, tasks. Reads answer as for
+//! a repository that has none of them (areas 21 to 25).
+
+use crate::call::Call;
+use crate::error::{Handled, Refusal};
+use crate::json;
+use crate::messages::{List, StorageURI};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// Nothing, written as a page.
+#[derive(Serialize)]
+enum Never {}
+
+fn nothing() -> Handled {
+    json::ok(&List::<Never>::nothing())
+}
+
+/// `GET .../settings/branch_protection` and its older form: no rules, hence no ETag (API-21.5).
+pub async fn branch_protection(call: Call) -> Handled {
+    call.existing_repository().await?;
+    let mut response = json::reply(StatusCode::OK, &[(); 0]);
+    response.headers_mut().insert(header::ETAG, HeaderValue::from_static(""));
+    Ok(response)
+}
+
+/// `DELETE .../branch_protection`: 404 with an empty body (API-1.4).
+pub async fn delete_branch_protection(call: Call) -> Handled {
+    call.existing_repository().await?;
+    Ok(json::empty(StatusCode::NOT_FOUND))
+}
+
+/// `.../set_allowed`: the one administrator may.
+pub async fn allowed(_call: Call) -> Handled {
+    json::done()
+}
+
+/// Reading the collection rules, or preparing a collection by them: there are none (API-22.2, API-22.8).
+pub async fn gc_rules(call: Call) -> Handled {
+    call.existing_repository().await?;
+    Err(Refusal::not_found("no garbage collection rules are set"))
+}
+
+/// `DELETE .../gc_rules`: 204, also when none were set.
+pub async fn delete_gc_rules(call: Call) -> Handled {
+    call.existing_repository().await?;
+    json::done()
+}
+
+/// Asking about a task: there are none.
+pub async fn no_task(call: Call) -> Handled {
+    call.existing_repository().await?;
+    Err(Refusal::not_found("no task of that id"))
+}
+
+/// `GET .../actions/runs`
+pub async fn runs(call: Call) -> Handled {
+    call.existing_repository().await?;
+    if !call.text("branch").is_empty() && !call.text("commit").is_empty() {
+        return Err(Refusal::invalid("ask for the runs of a branch or of a commit, not of both"));
+    }
+    nothing()
+}
+
+/// One run or its output: there is none.
+pub async fn run(call: Call) -> Handled {
+    call.existing_repository().await?;
+    Err(Refusal::not_found("no run of that id"))
+}
+
+/// `GET .../actions/runs/{run_id}/hooks`: of an unknown run an empty page (API-25.25).
+pub async fn hooks(call: Call) -> Handled {
+    call.existing_repository().await?;
+    nothing()
+}
+
+/// `GET .../pulls`
+pub async fn pulls(call: Call) -> Handled {
+    call.existing_repository().await?;
+    nothing()
+}
+
+/// One pull request: there is none. A text that is no id of one is 400 (API-24.4).
+pub async fn pull(call: Call) -> Handled {
+    call.existing_repository().await?;
+    let id = call.text("pull_request").as_bytes();
+    let digits = id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
+    if id.len() != 20 || !digits || !matches!(id.last(), Some(b'0' | b'g')) {
+        return Err(Refusal::invalid("no pull request id has that form"));
+    }
+    Err(Refusal::not_found("no pull request of that id"))
+}
+
+/// `GET .../metadata/meta_range/{meta_range}`
+pub async fn meta_range(call: Call) -> Handled {
+    metadata_file(&call, "meta_range").await
+}
+
+/// `GET .../metadata/range/{range}`
+pub async fn range(call: Call) -> Handled {
+    metadata_file(&call, "range").await
+}
+
+/// Where a reader of the reference's metadata files would look; not checked to exist (API-23.1).
+async fn metadata_file(call: &Call, parameter: &str) -> Handled<Response> {
+    call.existing_repository().await?;
+    let location = format!("_lakefs/{}", call.text(parameter));
+    let mut response = json::reply(StatusCode::OK, &StorageURI { location: location.clone() });
+    json::set(response.headers_mut(), header::LOCATION, &location);
+    Ok(response)
+}
