@@ -3,6 +3,14 @@
 //! Adapters: [`MemoryKv`] and [`RedbKv`]; `contract` is the one suite that every adapter passes.
 //! This crate does not know what is stored: no repository, branch or commit appears here.
 
+#[cfg(feature = "contract")]
+pub mod contract;
+mod memory;
+mod redb_kv;
+
+pub use memory::MemoryKv;
+pub use redb_kv::{RedbCounters, RedbKv};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
