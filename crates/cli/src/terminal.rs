@@ -1,7 +1,8 @@
 //! Questions to the person at the terminal: on stderr, answered on stdin, secrets without echo.
 
 use crate::failure::Failure;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::stdio::stdin;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, Write};
 
 /// Asks and waits for a line. Runs beside the runtime, so that Ctrl-C still works.
@@ -17,19 +18,37 @@ pub async fn ask(question: String) -> Result<String, Failure> {
 /// # Errors
 /// The terminal went away.
 pub async fn ask_secret(question: String) -> Result<String, Failure> {
-    in_background(move || {
-        let stdin = rustix::stdio::stdin();
-        let before = tcgetattr(stdin)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(stdin, OptionalActions::Flush, &silent)?;
+    // Held here and not in the background: Ctrl-C drops this future, and the echo must come back then too.
+    let silence = Silence::begin().map_err(|e| Failure::local("turn off the echo", &e))?;
+    let answer = in_background(move || {
         let answer = read_answer(&question);
-        tcsetattr(stdin, OptionalActions::Flush, &before)?;
         // The typed newline was not shown either.
         writeln!(io::stderr())?;
         answer
     })
-    .await
+    .await;
+    drop(silence);
+    answer
+}
+
+/// Keeps what is typed from being shown for as long as it lives.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A terminal that went away has no echo to restore.
+        let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.0);
+    }
 }
 
 /// Reads one line of stdin, whatever stdin is.

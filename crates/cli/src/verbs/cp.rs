@@ -23,6 +23,7 @@ use serde::Serialize;
 
 /// Copy files to, from and between repositories.
 #[derive(Debug, Clone, Args)]
+#[command(override_usage = "millpond cp [OPTIONS] SOURCE... DESTINATION")]
 #[command(after_help = "Examples:
   millpond cp a.csv mp://demo/main/tables/
   millpond cp -r data mp://demo/main/data/         the contents of data, under data/
@@ -35,7 +36,7 @@ A place in a repository must begin with mp:// or lakefs://. Uploads are uncommit
 Symbolic links are followed. Exit code 10: some files were not copied; each is named.")]
 pub struct Cp {
     /// What to copy, then where to
-    #[arg(required = true, num_args = 2.., value_name = "SOURCE... DESTINATION")]
+    #[arg(required = true, num_args = 2.., value_name = "LOCATION")]
     locations: Vec<Location>,
     /// Folders with everything in them
     #[arg(short, long)]

@@ -185,10 +185,11 @@ async fn folder_up(
         .await
         .map_err(|e| Failure::new(Exit::Failed, format!("walk {}: {e}", folder.display())))?;
     if walked.empty_folders > 0 {
-        session.output.note(&format!(
-            "{} empty folders have no place in a repository and are left out",
-            walked.empty_folders
-        ));
+        let folders = match walked.empty_folders {
+            1 => "1 empty folder has".to_owned(),
+            n => format!("{n} empty folders have"),
+        };
+        session.output.note(&format!("{folders} no place in a repository: left out"));
     }
     let problems = walked.problems.into_iter().map(|(path, why)| Planned::Problem {
         source: path.display().to_string(),
