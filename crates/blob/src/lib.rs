@@ -3,6 +3,14 @@
 //! Adapters: [`MemoryBlobs`] and [`LocalBlobs`]; `contract` is the one suite that every adapter passes.
 //! This crate does not know what the bytes mean, nor about repositories, hashes of content or S3.
 
+#[cfg(feature = "contract")]
+pub mod contract;
+mod local;
+mod memory;
+
+pub use local::{Damage, LocalBlobs, LocalCounters};
+pub use memory::MemoryBlobs;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::ops::Range;
@@ -19,12 +27,16 @@ impl BlobKey {
     /// # Panics
     /// If the name breaks the rule above: that is a bug here, never bad input.
     pub fn new(name: &str) -> Self {
+        Self::parse(name).unwrap_or_else(|| panic!("blob key {name:?} breaks the rule for blob keys"))
+    }
+    /// Wraps a name read from a disk; `None` if it breaks the rule.
+    pub fn parse(name: &str) -> Option<Self> {
         let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/._-".contains(&b);
-        assert!(
-            !name.is_empty() && name.len() <= 255 && name.bytes().all(ok) && !name.split('/').any(|s| s.is_empty() || s.starts_with('.')),
-            "blob key {name:?} breaks the rule for blob keys"
-        );
-        Self(name.into())
+        let keeps = !name.is_empty()
+            && name.len() <= 255
+            && name.bytes().all(ok)
+            && !name.split('/').any(|s| s.is_empty() || s.starts_with('.'));
+        keeps.then(|| Self(name.into()))
     }
     /// The name.
     pub fn as_str(&self) -> &str {

@@ -98,7 +98,9 @@ pub fn place(entry: &Entry) -> Result<Place> {
             Some((&FOREIGN, uri)) => Ok(Place::Foreign(String::from_utf8_lossy(uri).into_owned())),
             _ => Err(damaged()),
         },
-        Address::Rule(_) => Err(Error::new(Kind::NotImplemented, "import rules are not supported by this version")),
+        Address::Rule(_) => {
+            Err(Error::new(Kind::NotImplemented, "import rules are not supported by this version"))
+        }
     }
 }
 

@@ -309,6 +309,7 @@ pub enum DiffType {
 
 /// One line of a diff.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "pages hold mostly objects")]
 pub enum DiffItem {
     /// One path.
     Object {

@@ -78,7 +78,10 @@ impl Engine {
     pub async fn checkpoint(&self) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock().await;
         if self.checkpoint_failed.load(Ordering::Acquire) {
-            return Err(Error::new(Kind::Internal, "an earlier checkpoint failed half-way; restart the server"));
+            return Err(Error::new(
+                Kind::Internal,
+                "an earlier checkpoint failed half-way; restart the server",
+            ));
         }
         let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
         let rows = self.rows_since_checkpoint.load(Ordering::Relaxed);

@@ -181,11 +181,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn new_repo(
-        &self,
-        uid: RepoUid,
-        state: crate::state::RepoState,
-    ) -> Arc<Repo> {
+    pub(crate) fn new_repo(&self, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {
         new_repo(&self.blobs, &self.cache, uid, state)
     }
 
@@ -255,7 +251,9 @@ async fn take_epoch(kv: &dyn Kv) -> Result<u64> {
             let found = String::from_utf8_lossy(&v).into_owned();
             return Err(Error::new(
                 Kind::NotImplemented,
-                format!("the data directory has format {found}, and this Millpond reads format 1; use a newer Millpond"),
+                format!(
+                    "the data directory has format {found}, and this Millpond reads format 1; use a newer Millpond"
+                ),
             ));
         }
     }
@@ -263,7 +261,10 @@ async fn take_epoch(kv: &dyn Kv) -> Result<u64> {
     let number = match &old {
         None => 0,
         Some(bytes) => u64::from_be_bytes(
-            bytes.as_ref().try_into().map_err(|_| Error::new(Kind::Damaged, "the writer epoch cannot be read"))?,
+            bytes
+                .as_ref()
+                .try_into()
+                .map_err(|_| Error::new(Kind::Damaged, "the writer epoch cannot be read"))?,
         ),
     };
     let epoch = number + 1;
@@ -330,7 +331,8 @@ fn publish(
     created: Option<&Created>,
 ) {
     for (index, record) in records.iter().enumerate() {
-        if let Record::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } = record {
+        if let Record::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } = record
+        {
             let repo = match created {
                 Some(Created::Repo(repo)) => repo.clone(),
                 _ => match root.read().by_uid.get(uid) {
@@ -369,7 +371,13 @@ pub(crate) fn first_branch(name: &BranchName, commit: &Commit) -> Arc<Branch> {
     Branch::new(name.clone(), false, BranchState::new(commit.id(), TreeId::EMPTY))
 }
 
-fn publish_in(repo: &Arc<Repo>, context: &Context, record: &Record, sequence: u64, created: Option<&Created>) {
+fn publish_in(
+    repo: &Arc<Repo>,
+    context: &Context,
+    record: &Record,
+    sequence: u64,
+    created: Option<&Created>,
+) {
     let find = |name: &BranchName| repo.state.read().branches.get(name).cloned();
     let mut unsaved = repo.unsaved.write();
     match record {

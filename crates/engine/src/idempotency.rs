@@ -87,22 +87,37 @@ impl Remembered {
     }
 
     /// Looks a request up. `request` are all its parameters, in any fixed encoding.
-    pub fn begin(&self, actor: &Actor, verb: &str, repo: &RepositoryName, request: &[u8], now: Timestamp) -> Result<Begin> {
+    pub fn begin(
+        &self,
+        actor: &Actor,
+        verb: &str,
+        repo: &RepositoryName,
+        request: &[u8],
+        now: Timestamp,
+    ) -> Result<Begin> {
         let Some(key) = &actor.idempotency_key else { return Ok(Begin::Plain) };
         let mut scope = Writer::new();
         scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
         let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
         let fingerprint: [u8; 32] = Sha256::digest(request).into();
         let mut state = self.0.lock();
-        let other = || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
+        let other =
+            || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
         match state.known.get(&scope) {
-            Some(Known::Done(done, time)) if time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis() => {
-                if done.fingerprint == fingerprint { Ok(Begin::Again(done.result.clone())) } else { Err(other()) }
+            Some(Known::Done(done, time))
+                if time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis() =>
+            {
+                if done.fingerprint == fingerprint {
+                    Ok(Begin::Again(done.result.clone()))
+                } else {
+                    Err(other())
+                }
             }
             Some(Known::Running(running)) if *running != fingerprint => Err(other()),
-            Some(Known::Running(_)) => {
-                Err(Error::new(Kind::IdempotencyRunning, "the request with this idempotency key is still running"))
-            }
+            Some(Known::Running(_)) => Err(Error::new(
+                Kind::IdempotencyRunning,
+                "the request with this idempotency key is still running",
+            )),
             _ => {
                 state.known.insert(scope, Known::Running(fingerprint));
                 Ok(Begin::First(Claim { state: self.0.clone(), scope, fingerprint, answered: false }))
@@ -127,7 +142,11 @@ impl Remembered {
 /// A row of the table.
 pub fn encode(idempotency: &Idempotency, time: Timestamp) -> Bytes {
     let mut w = Writer::new();
-    w.u8(1).raw(&idempotency.scope).raw(&idempotency.fingerprint).int(time.millis()).bytes(&idempotency.result);
+    w.u8(1)
+        .raw(&idempotency.scope)
+        .raw(&idempotency.fingerprint)
+        .int(time.millis())
+        .bytes(&idempotency.result);
     w.finish().into()
 }
 

@@ -31,6 +31,7 @@ pub struct Submission {
     pub created: Option<crate::engine::Created>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all messages are submissions")]
 enum Message {
     Submit(Submission, oneshot::Sender<Result<()>>),
     /// Answered when everything before it is durable, with the sequence of the next row. The reply is made
@@ -59,7 +60,10 @@ impl Ticket {
 }
 
 fn stopped() -> Error {
-    Error::new(Kind::Internal, "the server has stopped writing; whether this change was made will show after a restart")
+    Error::new(
+        Kind::Internal,
+        "the server has stopped writing; whether this change was made will show after a restart",
+    )
 }
 
 impl Journal {
@@ -68,8 +72,15 @@ impl Journal {
         let (queue, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(AtomicBool::new(false));
-        let committer =
-            Committer { kv, epoch, next, previous, publish, waiting: waiting.clone(), failed: failed.clone() };
+        let committer = Committer {
+            kv,
+            epoch,
+            next,
+            previous,
+            publish,
+            waiting: waiting.clone(),
+            failed: failed.clone(),
+        };
         tokio::spawn(committer.run(receiver));
         Self { queue, waiting, failed }
     }
@@ -106,7 +117,10 @@ impl Journal {
 
     /// Runs `capture` in the committer, between two groups: it sees one exact state. Its arguments are the
     /// sequence of the next row and the hash of the last.
-    pub async fn capture<T: Send + 'static>(&self, capture: impl FnOnce(u64, [u8; 32]) -> T + Send + 'static) -> Result<T> {
+    pub async fn capture<T: Send + 'static>(
+        &self,
+        capture: impl FnOnce(u64, [u8; 32]) -> T + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let run = Box::new(move |next, previous| {
             let _ = sender.send(capture(next, previous));
@@ -207,7 +221,10 @@ impl Committer {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
                 Err(KvError::PreconditionFailed(_)) => {
-                    return Err(Error::new(Kind::Internal, "another server has taken over this data directory"));
+                    return Err(Error::new(
+                        Kind::Internal,
+                        "another server has taken over this data directory",
+                    ));
                 }
                 Err(error) => return Err(Error::new(Kind::Internal, error.to_string())),
             }

@@ -3,6 +3,25 @@
 //! It works over three ports (metadata store, object store, clock and chance) so that it runs under
 //! simulation as well as on a disk. It does not know about principals, tokens, HTTP, S3, JSON or
 //! configuration: an [`Actor`] is a name to write down, never a right.
+//!
+//! Read in this order: `state` (what there is), `record` (how it changes), `journal` (how changes become
+//! durable), `verbs` (who decides them), `checkpoint` (how the journal stays short).
 
+pub mod address;
 pub mod api;
+mod checkpoint;
+mod engine;
+mod idempotency;
+mod journal;
+pub mod keys;
+pub mod manifest;
+mod nodes;
+pub mod record;
+mod resolve;
+mod state;
+mod tables;
+mod verbs;
+
 pub use api::*;
+pub use engine::{Engine, Options};
+pub use verbs::{CopyRequest, ObjectWriter, OpenObject, PartWriter, Snapshot};

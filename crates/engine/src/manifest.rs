@@ -49,7 +49,8 @@ impl Manifest {
             }
             Ok(parts)
         };
-        let parts = parse().map_err(|e| Error::new(Kind::Damaged, format!("a part list cannot be read: {e}")))?;
+        let parts =
+            parse().map_err(|e| Error::new(Kind::Damaged, format!("a part list cannot be read: {e}")))?;
         Ok(Self { parts })
     }
 

@@ -112,7 +112,10 @@ impl Nodes {
 
     /// Runs a short read. It runs at once on nodes in memory; what is missing is fetched and it runs again,
     /// so `read` must be cheap to repeat: a look-up or one page.
-    pub async fn read<T>(&self, read: impl Fn(&dyn NodeSource) -> std::result::Result<T, TreeError>) -> Result<T> {
+    pub async fn read<T>(
+        &self,
+        read: impl Fn(&dyn NodeSource) -> std::result::Result<T, TreeError>,
+    ) -> Result<T> {
         loop {
             match read(&Resident(self)) {
                 Ok(value) => return Ok(value),
@@ -182,7 +185,8 @@ impl Nodes {
             covered = decode_index(bytes, &mut found)
                 .map_err(|e| Error::new(Kind::Damaged, format!("pack index {}: {e}", newest.as_str())))?;
         }
-        let after = if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
+        let after =
+            if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
         let mut last = covered;
         for key in self.list(&keys::packs(self.uid), &after).await? {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
@@ -246,7 +250,10 @@ fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
     w.finish().into()
 }
 
-fn decode_index(bytes: Bytes, into: &mut HashMap<NodeId, Location>) -> std::result::Result<u64, millpond_types::DecodeError> {
+fn decode_index(
+    bytes: Bytes,
+    into: &mut HashMap<NodeId, Location>,
+) -> std::result::Result<u64, millpond_types::DecodeError> {
     let mut r = Reader::new(bytes);
     if r.raw(4)?.as_ref() != b"MPMI" || r.u8()? != 1 {
         return Err(millpond_types::DecodeError("not a pack index of version 1"));

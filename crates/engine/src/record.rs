@@ -7,8 +7,8 @@
 use crate::keys::RepoUid;
 use bytes::Bytes;
 use millpond_types::{
-    BranchName, Commit, CommitId, DecodeError, Entry, Metadata, NodeId, ObjectPath, Reader, RepositoryName, TagName,
-    Timestamp, TreeId, Writer,
+    BranchName, Commit, CommitId, DecodeError, Entry, Metadata, NodeId, ObjectPath, Reader, RepositoryName,
+    TagName, Timestamp, TreeId, Writer,
 };
 use std::sync::Arc;
 
@@ -440,7 +440,8 @@ impl Record {
         Ok(match kind {
             1 => Self::RepositoryCreated {
                 uid,
-                name: RepositoryName::parse(&r.text()?).map_err(|_| DecodeError("repository name is not valid"))?,
+                name: RepositoryName::parse(&r.text()?)
+                    .map_err(|_| DecodeError("repository name is not valid"))?,
                 namespace: r.text()?,
                 default_branch: take_branch(r)?,
                 read_only: take_flag(r)?,
@@ -494,7 +495,10 @@ impl Record {
 
 /// Stored form of an upload.
 pub fn encode_upload(w: &mut Writer, upload: &crate::UploadInfo) {
-    w.text(&upload.id).text(upload.branch.as_str()).bytes(upload.path.as_bytes()).int(upload.created.millis());
+    w.text(&upload.id)
+        .text(upload.branch.as_str())
+        .bytes(upload.path.as_bytes())
+        .int(upload.created.millis());
     w.bytes(&upload.attributes.encode()).text(&upload.checksum_algorithm).text(&upload.checksum_type);
 }
 
@@ -514,7 +518,11 @@ pub fn decode_upload(r: &mut Reader) -> Result<crate::UploadInfo, DecodeError> {
 /// Stored form of a part.
 pub fn encode_part(w: &mut Writer, part: &StoredPart) {
     let info = &part.info;
-    w.uint(u64::from(info.number)).uint(info.size).raw(&info.md5).raw(&info.sha256.0).int(info.modified.millis());
+    w.uint(u64::from(info.number))
+        .uint(info.size)
+        .raw(&info.md5)
+        .raw(&info.sha256.0)
+        .int(info.modified.millis());
     w.raw(&part.name.0).bytes(&millpond_types::entry::encode_extra(&info.checksums));
 }
 

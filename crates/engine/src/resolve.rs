@@ -47,7 +47,6 @@ fn not_found(text: &str) -> Error {
     Error::new(Kind::NotFound(Thing::Ref), format!("ref '{text}' not found"))
 }
 
-
 impl Engine {
     /// Resolves an expression.
     pub(crate) async fn resolve(&self, repo: &Arc<Repo>, expr: &RefExpr) -> Result<Resolved> {
@@ -77,12 +76,17 @@ impl Engine {
                 Modifier::Parent(0) => {}
                 Modifier::Parent(n) => {
                     let found = self.stored_commit(repo, &commit).await?;
-                    commit = *usize::try_from(*n - 1).ok().and_then(|i| found.parents.get(i)).ok_or_else(|| {
-                        Error::new(
-                            Kind::Invalid,
-                            format!("commit {commit} has {} parents, so there is no parent {n}", found.parents.len()),
-                        )
-                    })?;
+                    commit = *usize::try_from(*n - 1).ok().and_then(|i| found.parents.get(i)).ok_or_else(
+                        || {
+                            Error::new(
+                                Kind::Invalid,
+                                format!(
+                                    "commit {commit} has {} parents, so there is no parent {n}",
+                                    found.parents.len()
+                                ),
+                            )
+                        },
+                    )?;
                 }
             }
         }
@@ -93,7 +97,11 @@ impl Engine {
     }
 
     /// The base's commit, and the branch if it is one. With `@{time}` the name need not exist any more.
-    async fn resolve_base(&self, repo: &Arc<Repo>, expr: &RefExpr) -> Result<(CommitId, Option<Arc<Branch>>)> {
+    async fn resolve_base(
+        &self,
+        repo: &Arc<Repo>,
+        expr: &RefExpr,
+    ) -> Result<(CommitId, Option<Arc<Branch>>)> {
         let base = expr.base.as_str();
         if let Ok(id) = CommitId::from_hex(base)
             && self.commit_by_id(repo, &id).await?.is_some()
@@ -148,7 +156,12 @@ impl Engine {
     }
 
     /// Where a branch or tag pointed at an instant, by the ref log.
-    async fn head_at(&self, repo: &Arc<Repo>, name: &str, time: millpond_types::Timestamp) -> Result<CommitId> {
+    async fn head_at(
+        &self,
+        repo: &Arc<Repo>,
+        name: &str,
+        time: millpond_types::Timestamp,
+    ) -> Result<CommitId> {
         let mut before = None;
         loop {
             let page = self.moves_of(repo, Some(name), before, 256).await?;
@@ -165,7 +178,11 @@ impl Engine {
     }
 
     /// The commit that an expression leads to; a branch gives its head. `$` is refused.
-    pub(crate) async fn resolve_commit(&self, repo: &Arc<Repo>, expr: &RefExpr) -> Result<(CommitId, Arc<Commit>)> {
+    pub(crate) async fn resolve_commit(
+        &self,
+        repo: &Arc<Repo>,
+        expr: &RefExpr,
+    ) -> Result<(CommitId, Arc<Commit>)> {
         let id = match self.resolve(repo, expr).await? {
             Resolved::Branch(_) if !expr.is_bare() => {
                 return Err(Error::new(

@@ -8,7 +8,9 @@ use crate::keys::RepoUid;
 use crate::nodes::Nodes;
 use crate::record::{CompletedUpload, Context, Record, StagedOp, StoredPart};
 use crate::{RefMove, RepositoryInfo, UploadInfo};
-use millpond_types::{BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId};
+use millpond_types::{
+    BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId,
+};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -128,8 +130,12 @@ impl BranchState {
         if upto_seq + 1 >= self.next_seq {
             self.memtable = Memtable::new();
         } else {
-            self.memtable =
-                self.memtable.iter().filter(|(_, s)| s.seq > upto_seq).map(|(p, s)| (p.clone(), s.clone())).collect();
+            self.memtable = self
+                .memtable
+                .iter()
+                .filter(|(_, s)| s.seq > upto_seq)
+                .map(|(p, s)| (p.clone(), s.clone()))
+                .collect();
         }
     }
 }
@@ -309,7 +315,16 @@ pub fn ref_move(context: &Context, record: &Record, sequence: u64) -> Option<Ref
         _ => return None,
     };
     let cause = context.verb.clone();
-    Some(RefMove { sequence, time: context.time, actor: context.actor.clone(), cause, is_tag, name, old, new })
+    Some(RefMove {
+        sequence,
+        time: context.time,
+        actor: context.actor.clone(),
+        cause,
+        is_tag,
+        name,
+        old,
+        new,
+    })
 }
 
 /// The parts of a repository that a record needs to exist before it can be applied.

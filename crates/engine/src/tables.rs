@@ -2,18 +2,29 @@
 //! each checkpoint, and could be rebuilt from it.
 
 use crate::keys::RepoUid;
-use crate::record::{decode_completed, decode_part, decode_upload as decode_upload_info, encode_completed, encode_part, encode_upload as encode_upload_info};
+use crate::record::{
+    decode_completed, decode_part, decode_upload as decode_upload_info, encode_completed, encode_part,
+    encode_upload as encode_upload_info,
+};
 use crate::state::{Branch, BranchState, RepoState, UploadState, new_repo_state};
 use crate::{Error, Kind, RefMove, RepositoryInfo, Result};
 use bytes::Bytes;
-use millpond_types::{BranchName, CommitId, DecodeError, NodeId, Reader, RepositoryName, TagName, Timestamp, TreeId, Writer};
+use millpond_types::{
+    BranchName, CommitId, DecodeError, NodeId, Reader, RepositoryName, TagName, Timestamp, TreeId, Writer,
+};
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
 
-fn read<T>(what: &str, bytes: Bytes, read: impl FnOnce(&mut Reader) -> std::result::Result<T, DecodeError>) -> Result<T> {
+fn read<T>(
+    what: &str,
+    bytes: Bytes,
+    read: impl FnOnce(&mut Reader) -> std::result::Result<T, DecodeError>,
+) -> Result<T> {
     let mut r = Reader::new(bytes);
-    let version = r.u8().and_then(|v| if v == VERSION { Ok(()) } else { Err(DecodeError("row is of an unknown version")) });
+    let version = r
+        .u8()
+        .and_then(|v| if v == VERSION { Ok(()) } else { Err(DecodeError("row is of an unknown version")) });
     version
         .and_then(|()| read(&mut r))
         .map_err(|e| Error::new(Kind::Damaged, format!("stored {what} cannot be read: {e}")))
@@ -48,9 +59,11 @@ pub fn encode_repository(uid: RepoUid, info: &RepositoryInfo) -> Bytes {
 pub fn decode_repository(bytes: Bytes) -> Result<(RepoUid, RepoState)> {
     read("repository", bytes, |r| {
         let uid = r.uint()?;
-        let name = RepositoryName::parse(&r.text()?).map_err(|_| DecodeError("repository name is not valid"))?;
+        let name =
+            RepositoryName::parse(&r.text()?).map_err(|_| DecodeError("repository name is not valid"))?;
         let namespace = r.text()?;
-        let default_branch = BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))?;
+        let default_branch =
+            BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))?;
         let created = Timestamp(r.int()?);
         let read_only = r.u8()? != 0;
         let mut state = new_repo_state(&name, &namespace, &default_branch, read_only, created);

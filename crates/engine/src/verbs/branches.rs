@@ -30,7 +30,10 @@ impl Engine {
         };
         let repo = self.repo(repository)?;
         if self.clashes_with_commit(&repo, name.as_str()).await? {
-            return Err(Error::new(Kind::NameClash, format!("conflict found: '{name}' is the id of a commit")));
+            return Err(Error::new(
+                Kind::NameClash,
+                format!("conflict found: '{name}' is the id of a commit"),
+            ));
         }
         self.writable(&repo, force)?;
         let (head, commit) = self.resolve_commit(&repo, source).await?;
@@ -46,8 +49,13 @@ impl Engine {
                 return Err(Error::new(Kind::AlreadyExists, "branch already exists: not unique"));
             }
             let branch = Branch::new(name.clone(), hidden, BranchState::new(head, commit.tree));
-            let record =
-                Record::BranchCreated { uid: repo.uid, branch: name.clone(), head, tree: commit.tree, hidden };
+            let record = Record::BranchCreated {
+                uid: repo.uid,
+                branch: name.clone(),
+                head,
+                tree: commit.tree,
+                hidden,
+            };
             state.apply(&record, Some(&branch));
             let mut context = self.context(actor, "create");
             context.idempotency = claim.as_mut().map(|c| c.answer(context.time, head.0.to_vec().into()));

@@ -34,7 +34,10 @@ impl Engine {
         let partial = !request.paths.is_empty() || !request.prefixes.is_empty();
         let (tree, working, mut nodes) = if let Some(tree) = request.source_tree {
             if staging.dirty {
-                return Err(Error::new(Kind::Dirty, "uncommitted changes (dirty branch): a tree can only be committed on a clean branch"));
+                return Err(Error::new(
+                    Kind::Dirty,
+                    "uncommitted changes (dirty branch): a tree can only be committed on a clean branch",
+                ));
             }
             self.check_tree(&repo, tree).await?;
             (tree, tree, vec![])
@@ -71,7 +74,12 @@ impl Engine {
     }
 
     /// The head's tree with only the chosen staged changes.
-    async fn chosen(&self, repo: &Arc<Repo>, staging: &Staging, request: &CommitRequest) -> Result<(TreeId, NewNodes)> {
+    async fn chosen(
+        &self,
+        repo: &Arc<Repo>,
+        staging: &Staging,
+        request: &CommitRequest,
+    ) -> Result<(TreeId, NewNodes)> {
         let (head, all, overlay) = (staging.at.head_tree, staging.tree, staging.new.clone());
         let (paths, prefixes) = (request.paths.clone(), request.prefixes.clone());
         repo.nodes
@@ -117,13 +125,18 @@ impl Engine {
 pub(super) fn check_metadata<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {
     match keys.find(|key| key.starts_with(".millpond.")) {
         None => Ok(()),
-        Some(key) => Err(Error::new(Kind::Invalid, format!("metadata key '{key}' is reserved: choose another name"))),
+        Some(key) => {
+            Err(Error::new(Kind::Invalid, format!("metadata key '{key}' is reserved: choose another name")))
+        }
     }
 }
 
 fn fingerprint(branch: &BranchName, request: &CommitRequest) -> Vec<u8> {
     let mut w = Writer::new();
     w.text(branch.as_str()).text(&request.message).map(request.metadata.iter());
-    w.text(&format!("{:?}", (request.date, request.allow_empty, &request.paths, &request.prefixes, request.source_tree)));
+    w.text(&format!(
+        "{:?}",
+        (request.date, request.allow_empty, &request.paths, &request.prefixes, request.source_tree)
+    ));
     w.finish()
 }

@@ -16,7 +16,8 @@ impl Engine {
         condition: WriteCondition,
         force: bool,
     ) -> Result<()> {
-        let failed = self.delete_objects(actor, repository, name, vec![(path.clone(), condition)], force).await?;
+        let failed =
+            self.delete_objects(actor, repository, name, vec![(path.clone(), condition)], force).await?;
         failed.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
     }
 

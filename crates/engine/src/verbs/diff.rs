@@ -25,18 +25,27 @@ impl Engine {
         match kind {
             DiffKind::TwoDot => {
                 let (tree, new) = match self.resolve(&repo, right).await? {
-                    Resolved::Branch(branch) if !right.is_bare() => self.fold_view(&repo, &branch.state.read()).await?,
+                    Resolved::Branch(branch) if !right.is_bare() => {
+                        self.fold_view(&repo, &branch.state.read()).await?
+                    }
                     _ => (self.resolve_commit(&repo, right).await?.1.tree, NewNodes::default()),
                 };
                 let left = left_commit.tree;
-                page(&repo, new, request, move |source| Differ { source, left, right: tree, dest: None }).await
+                page(&repo, new, request, move |source| Differ { source, left, right: tree, dest: None })
+                    .await
             }
             DiffKind::ThreeDot => {
                 let (right_id, right_commit) = self.resolve_commit(&repo, right).await?;
                 let base = self.base_of(&repo, left_id, right_id).await?;
                 let base_tree = self.stored_commit(&repo, &base).await?.tree;
                 let (right, dest) = (right_commit.tree, Some(left_commit.tree));
-                page(&repo, NewNodes::default(), request, move |source| Differ { source, left: base_tree, right, dest }).await
+                page(&repo, NewNodes::default(), request, move |source| Differ {
+                    source,
+                    left: base_tree,
+                    right,
+                    dest,
+                })
+                .await
             }
         }
     }

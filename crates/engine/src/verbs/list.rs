@@ -66,7 +66,9 @@ pub(super) fn after_bound(prefix: &[u8], after: &[u8], delimiter: &[u8]) -> Opti
         return Some(Bound::Unbounded);
     }
     match fold_at(after, prefix, delimiter) {
-        Some(group) if group == after => Some(millpond_kv::prefix_end(group).map_or(Bound::Unbounded, Bound::Included)),
+        Some(group) if group == after => {
+            Some(millpond_kv::prefix_end(group).map_or(Bound::Unbounded, Bound::Included))
+        }
         Some(group) => Some(Bound::Included(Bytes::copy_from_slice(group))),
         None => Some(Bound::Excluded(Bytes::copy_from_slice(after))),
     }
@@ -119,7 +121,10 @@ struct Merged<'a> {
     staged: std::iter::Peekable<Box<dyn Iterator<Item = (&'a ObjectPath, &'a Staged)> + 'a>>,
 }
 
-fn staged_from(view: &View, from: Bound<Bytes>) -> std::iter::Peekable<Box<dyn Iterator<Item = (&ObjectPath, &Staged)> + '_>> {
+fn staged_from(
+    view: &View,
+    from: Bound<Bytes>,
+) -> std::iter::Peekable<Box<dyn Iterator<Item = (&ObjectPath, &Staged)> + '_>> {
     let path = |bytes: Bytes| ObjectPath::new(bytes).ok();
     let lower = match from {
         Bound::Included(bytes) => path(bytes).map_or(Bound::Unbounded, Bound::Included),

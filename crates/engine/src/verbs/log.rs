@@ -11,7 +11,12 @@ use std::sync::Arc;
 
 impl Engine {
     /// Commits reachable from a ref, by date descending, ties by id descending.
-    pub async fn log(&self, repository: &RepositoryName, from: &RefExpr, request: &LogRequest) -> Result<Page<CommitInfo>> {
+    pub async fn log(
+        &self,
+        repository: &RepositoryName,
+        from: &RefExpr,
+        request: &LogRequest,
+    ) -> Result<Page<CommitInfo>> {
         let repo = self.repo(repository)?;
         let (start, commit) = self.resolve_commit(&repo, from).await?;
         let mut after = match &request.after {
@@ -31,7 +36,11 @@ impl Engine {
                 continue;
             }
             let commit = self.stored_commit(&repo, &id).await?;
-            let parents = if request.first_parent { &commit.parents[..commit.parents.len().min(1)] } else { &commit.parents };
+            let parents = if request.first_parent {
+                &commit.parents[..commit.parents.len().min(1)]
+            } else {
+                &commit.parents
+            };
             for parent in parents {
                 if seen.insert(*parent) {
                     heap.push((self.stored_commit(&repo, parent).await?.creation_date, *parent));

@@ -120,15 +120,18 @@ impl Engine {
             (parents, n) => self.parent_tree(&repo, &reverted, n, parents).await?,
         };
         let staging = self.clean(&repo, &branch).await?;
-        let no_changes = || Error::new(Kind::NoChanges, "no changes: the commit's effect is not on the branch");
+        let no_changes =
+            || Error::new(Kind::NoChanges, "no changes: the commit's effect is not on the branch");
         if parent_tree == reverted.tree && !allow_empty {
             return Err(no_changes());
         }
-        let (tree, nodes) = self.three_way(&repo, &staging, reverted.tree, parent_tree, Strategy::Fail).await?;
+        let (tree, nodes) =
+            self.three_way(&repo, &staging, reverted.tree, parent_tree, Strategy::Fail).await?;
         if tree == staging.at.head_tree && !allow_empty {
             return Err(no_changes());
         }
-        let message = overrides.message.filter(|m| !m.is_empty()).unwrap_or_else(|| format!("Revert {target}"));
+        let message =
+            overrides.message.filter(|m| !m.is_empty()).unwrap_or_else(|| format!("Revert {target}"));
         let commit = self
             .next_commit(actor, &repo, &staging, tree, message, overrides.metadata.unwrap_or_default())
             .await?;
@@ -184,7 +187,8 @@ impl Engine {
         metadata.insert("cherry-pick-origin".to_owned(), picked_id.to_hex());
         metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
         let commit = self.next_commit(actor, &repo, &staging, tree, message, metadata).await?;
-        let ticket = self.land(actor, "cherry-pick", &repo, &branch, claim.as_mut(), staging, &commit, nodes)?;
+        let ticket =
+            self.land(actor, "cherry-pick", &repo, &branch, claim.as_mut(), staging, &commit, nodes)?;
         drop(train);
         ticket.durable().await?;
         Ok(CommitInfo { id: commit.id(), commit })
@@ -205,7 +209,12 @@ impl Engine {
 
     /// The best common ancestor: the common one with the largest generation, and of several (criss-cross
     /// histories) the one with the smallest id, so that the result depends on the history alone.
-    pub(crate) async fn base_of(&self, repo: &Arc<Repo>, left: CommitId, right: CommitId) -> Result<CommitId> {
+    pub(crate) async fn base_of(
+        &self,
+        repo: &Arc<Repo>,
+        left: CommitId,
+        right: CommitId,
+    ) -> Result<CommitId> {
         let mut heap = BinaryHeap::new();
         let mut sides: HashMap<CommitId, u8> = HashMap::new();
         for (id, side) in [(left, 1), (right, 2)] {
@@ -221,7 +230,10 @@ impl Engine {
             for parent in &self.stored_commit(repo, &id).await?.parents {
                 let known = sides.entry(*parent).or_default();
                 if *known == 0 {
-                    heap.push((self.stored_commit(repo, parent).await?.generation, std::cmp::Reverse(*parent)));
+                    heap.push((
+                        self.stored_commit(repo, parent).await?.generation,
+                        std::cmp::Reverse(*parent),
+                    ));
                 }
                 *known |= side;
             }
@@ -230,7 +242,8 @@ impl Engine {
     }
 
     async fn parent_tree(&self, repo: &Repo, commit: &Commit, number: u64, parents: usize) -> Result<TreeId> {
-        let found = usize::try_from(number).ok().and_then(|n| n.checked_sub(1)).and_then(|i| commit.parents.get(i));
+        let found =
+            usize::try_from(number).ok().and_then(|n| n.checked_sub(1)).and_then(|i| commit.parents.get(i));
         match found {
             Some(parent) => Ok(self.stored_commit(repo, parent).await?.tree),
             None => Err(Error::new(
@@ -253,8 +266,15 @@ impl Engine {
             .nodes
             .work(move |source| {
                 let mut new = NewNodes::default();
-                let merged =
-                    millpond_tree::merge(source, base, dest, theirs, strategy, CONFLICTS_NAMED_MAX + 1, &mut new)?;
+                let merged = millpond_tree::merge(
+                    source,
+                    base,
+                    dest,
+                    theirs,
+                    strategy,
+                    CONFLICTS_NAMED_MAX + 1,
+                    &mut new,
+                )?;
                 Ok((merged, new))
             })
             .await?;
@@ -264,7 +284,10 @@ impl Engine {
         let named: Vec<_> =
             merged.conflicts.iter().take(CONFLICTS_NAMED_MAX).map(|p| p.to_text().into_owned()).collect();
         let more = if merged.conflicts.len() > CONFLICTS_NAMED_MAX { " and more" } else { "" };
-        Err(Error::new(Kind::Conflict, format!("conflict found: both sides changed {}{more}", named.join(", "))))
+        Err(Error::new(
+            Kind::Conflict,
+            format!("conflict found: both sides changed {}{more}", named.join(", ")),
+        ))
     }
 
     async fn next_commit(

@@ -87,8 +87,14 @@ impl Engine {
                 }
                 let commit = self.stored_commit(&repo, &old).await?;
                 let upto_seq = staging.upto_seq();
-                let to =
-                    Move { new: old, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
+                let to = Move {
+                    new: old,
+                    tree: commit.tree,
+                    commit: None,
+                    upto_seq,
+                    working: commit.tree,
+                    nodes: vec![],
+                };
                 let ticket = self.move_head(actor, "undo", &repo, &branch, None, to)?;
                 drop(train);
                 ticket.durable().await?;
@@ -103,7 +109,10 @@ impl Engine {
     async fn last_move(&self, repo: &Arc<Repo>, name: &BranchName) -> Result<RefMove> {
         let page = self.moves_of(repo, Some(name.as_str()), None, 16).await?;
         page.items.into_iter().find(|m| !m.is_tag).ok_or_else(|| {
-            Error::new(Kind::NotFound(Thing::Branch), format!("branch '{name}' not found, nor any trace of one"))
+            Error::new(
+                Kind::NotFound(Thing::Branch),
+                format!("branch '{name}' not found, nor any trace of one"),
+            )
         })
     }
 
@@ -119,7 +128,8 @@ impl Engine {
                 return Err(Error::new(Kind::AlreadyExists, "branch already exists: not unique"));
             }
             let branch = Branch::new(name.clone(), false, BranchState::new(head, tree));
-            let record = Record::BranchCreated { uid: repo.uid, branch: name.clone(), head, tree, hidden: false };
+            let record =
+                Record::BranchCreated { uid: repo.uid, branch: name.clone(), head, tree, hidden: false };
             state.apply(&record, Some(&branch));
             let created = Some(Created::Branch(branch));
             let context = self.context(actor, "undo");

@@ -113,7 +113,8 @@ impl DataWriter {
         let name = if apart { DataName::random(&*self.engine.random) } else { DataName::of(&digests.sha256) };
         let key = crate::keys::data(self.repo.uid, &name);
         // The same bytes are there already: nothing to write.
-        let known = !apart && self.engine.blobs.size(&key).await.map_err(store_error)? == Some(bytes.len() as u64);
+        let known =
+            !apart && self.engine.blobs.size(&key).await.map_err(store_error)? == Some(bytes.len() as u64);
         if !known {
             self.engine.blobs.put(&key, bytes).await.map_err(store_error)?;
         }
@@ -180,7 +181,8 @@ impl ObjectWriter {
     pub async fn finish(self, extra: BTreeMap<String, Bytes>) -> Result<ObjectInfo> {
         let Self { engine, actor, repo, branch, path, request, data } = self;
         let stored = data.store(false).await?;
-        let address = address::acquire(if stored.cas { Address::Cas } else { address::explicit(&stored.name) });
+        let address =
+            address::acquire(if stored.cas { Address::Cas } else { address::explicit(&stored.name) });
         let context = engine.context(&actor, "put-object");
         let entry = Arc::new(Entry {
             content: Content::Whole(stored.digests.sha256),

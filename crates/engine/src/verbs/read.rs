@@ -34,7 +34,12 @@ enum Source {
 
 impl Engine {
     /// What is at a path.
-    pub async fn stat_object(&self, repository: &RepositoryName, at: &RefExpr, path: &ObjectPath) -> Result<ObjectInfo> {
+    pub async fn stat_object(
+        &self,
+        repository: &RepositoryName,
+        at: &RefExpr,
+        path: &ObjectPath,
+    ) -> Result<ObjectInfo> {
         let repo = self.repo(repository)?;
         let view = self.resolve_view(&repo, at).await?;
         let entry = view.get(&repo, path).await?.ok_or_else(|| not_found(path))?;
@@ -42,16 +47,26 @@ impl Engine {
     }
 
     /// Opens what is at a path.
-    pub async fn open_object(&self, repository: &RepositoryName, at: &RefExpr, path: &ObjectPath) -> Result<OpenObject> {
+    pub async fn open_object(
+        &self,
+        repository: &RepositoryName,
+        at: &RefExpr,
+        path: &ObjectPath,
+    ) -> Result<OpenObject> {
         let info = self.stat_object(repository, at, path).await?;
         let repo = self.repo(repository)?;
         let Place::Data(name) = place(&info.entry)? else {
             return Err(Error::new(
                 Kind::Gone,
-                format!("No data: '{}' was linked from {} and is not kept here", path.to_text(), info.physical_address),
+                format!(
+                    "No data: '{}' was linked from {} and is not kept here",
+                    path.to_text(),
+                    info.physical_address
+                ),
             ));
         };
-        let reader = self.blobs.open(&crate::keys::data(repo.uid, &name)).await.map_err(|e| no_data(path, e))?;
+        let reader =
+            self.blobs.open(&crate::keys::data(repo.uid, &name)).await.map_err(|e| no_data(path, e))?;
         let source = match info.entry.content {
             Content::Parts(_) => {
                 let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
@@ -66,7 +81,11 @@ impl Engine {
         if stored != info.entry.size {
             return Err(Error::new(
                 Kind::Damaged,
-                format!("'{}' has {} bytes by its record, but {stored} are stored", path.to_text(), info.entry.size),
+                format!(
+                    "'{}' has {} bytes by its record, but {stored} are stored",
+                    path.to_text(),
+                    info.entry.size
+                ),
             ));
         }
         Ok(OpenObject { info, engine: self.owned(), repo, source })

@@ -49,7 +49,9 @@ impl Engine {
                         new.read_only,
                         context.time,
                     );
-                    state.branches.insert(new.default_branch.clone(), first_branch(&new.default_branch, &commit));
+                    state
+                        .branches
+                        .insert(new.default_branch.clone(), first_branch(&new.default_branch, &commit));
                     let info = state.info.clone();
                     let repo = self.new_repo(uid, state);
                     root.insert(&new.name, &repo);
@@ -62,7 +64,8 @@ impl Engine {
                         commit,
                     };
                     let created = Some(Created::Repo(repo));
-                    let ticket = self.submit(Submission { context, records: vec![record], nodes: None, created });
+                    let ticket =
+                        self.submit(Submission { context, records: vec![record], nodes: None, created });
                     Ok((info, ticket))
                 }
             }

@@ -89,7 +89,8 @@ impl Engine {
         let staging = self.clean(&repo, &branch).await?;
         let (id, commit) = self.resolve_commit(&repo, target).await?;
         let upto_seq = staging.upto_seq();
-        let to = Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
+        let to =
+            Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
         let ticket = self.move_head(actor, "hard-reset", &repo, &branch, None, to)?;
         drop(train);
         ticket.durable().await

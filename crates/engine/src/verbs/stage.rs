@@ -42,12 +42,21 @@ impl WriteCondition {
 }
 
 fn failed(path: &ObjectPath) -> Error {
-    Error::new(Kind::PreconditionFailed, format!("precondition failed: path already exists or differs: '{}'", path.to_text()))
+    Error::new(
+        Kind::PreconditionFailed,
+        format!("precondition failed: path already exists or differs: '{}'", path.to_text()),
+    )
 }
 
 impl Engine {
     /// Stages changes that do not depend on what is there. They become visible together.
-    pub(crate) fn stage(&self, context: Context, repo: &Arc<Repo>, branch: &Arc<Branch>, ops: Vec<StagedOp>) -> Result<Ticket> {
+    pub(crate) fn stage(
+        &self,
+        context: Context,
+        repo: &Arc<Repo>,
+        branch: &Arc<Branch>,
+        ops: Vec<StagedOp>,
+    ) -> Result<Ticket> {
         let mut state = branch.state.decide();
         self.stage_in(context, repo, branch, &mut state, ops, vec![])
     }

@@ -30,7 +30,10 @@ impl Engine {
         };
         let repo = self.repo(repository)?;
         if self.clashes_with_commit(&repo, name.as_str()).await? {
-            return Err(Error::new(Kind::NameClash, format!("conflict found: '{name}' is the id of a commit")));
+            return Err(Error::new(
+                Kind::NameClash,
+                format!("conflict found: '{name}' is the id of a commit"),
+            ));
         }
         let (commit, _) = self.resolve_commit(&repo, target).await?;
         self.writable(&repo, force)?;
@@ -40,7 +43,10 @@ impl Engine {
                 return Err(gone(repository));
             }
             if BranchName::parse(name.as_str()).is_ok_and(|branch| state.branches.contains_key(&branch)) {
-                return Err(Error::new(Kind::NameClash, format!("conflict found: a branch is called '{name}'")));
+                return Err(Error::new(
+                    Kind::NameClash,
+                    format!("conflict found: a branch is called '{name}'"),
+                ));
             }
             if state.tags.contains_key(name) {
                 return Err(Error::new(Kind::AlreadyExists, "tag already exists: not unique"));
@@ -96,7 +102,12 @@ impl Engine {
     pub fn list_tags(&self, repository: &RepositoryName, page: &PageRequest) -> Result<Page<TagInfo>> {
         let state = self.repo(repository)?.state.read();
         let all = state.tags.iter().map(|(name, commit)| (name.as_str(), (name, commit)));
-        Ok(page_of(all, page, |_, _| true, |_, (name, commit)| TagInfo { name: name.clone(), commit: *commit }))
+        Ok(page_of(
+            all,
+            page,
+            |_, _| true,
+            |_, (name, commit)| TagInfo { name: name.clone(), commit: *commit },
+        ))
     }
 }
 

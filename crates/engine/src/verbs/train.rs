@@ -92,10 +92,7 @@ impl Engine {
         if staging.dirty {
             return Err(Error::new(
                 Kind::Dirty,
-                format!(
-                    "uncommitted changes (dirty branch): commit or reset '{}' first",
-                    branch.name
-                ),
+                format!("uncommitted changes (dirty branch): commit or reset '{}' first", branch.name),
             ));
         }
         Ok(staging)
@@ -147,7 +144,8 @@ impl Engine {
         let train = branch.train.lock().await;
         let Ok(at) = self.decided(branch) else { return Ok(()) };
         let (tree, new) = self.fold_view(repo, &at).await?;
-        let ticket = self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new])?;
+        let ticket =
+            self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new])?;
         drop(train);
         ticket.durable().await
     }
@@ -174,11 +172,22 @@ impl Engine {
         }
         state.apply(&record);
         let context = self.context(actor, verb);
-        Ok(self.submit(Submission { context, records: vec![record], nodes: Some((repo.clone(), nodes)), created: None }))
+        Ok(self.submit(Submission {
+            context,
+            records: vec![record],
+            nodes: Some((repo.clone(), nodes)),
+            created: None,
+        }))
     }
 
     /// Starts a request that may carry an idempotency key.
-    pub(crate) fn begin(&self, actor: &Actor, verb: &str, repo: &RepositoryName, request: &[u8]) -> Result<Begin> {
+    pub(crate) fn begin(
+        &self,
+        actor: &Actor,
+        verb: &str,
+        repo: &RepositoryName,
+        request: &[u8],
+    ) -> Result<Begin> {
         self.idempotency.begin(actor, verb, repo, request, self.clock.now())
     }
 
@@ -191,7 +200,11 @@ impl Engine {
     }
 
     /// The same with the commit itself.
-    pub(crate) async fn same_commit_info(&self, repository: &RepositoryName, answer: Bytes) -> Result<CommitInfo> {
+    pub(crate) async fn same_commit_info(
+        &self,
+        repository: &RepositoryName,
+        answer: Bytes,
+    ) -> Result<CommitInfo> {
         let id = self.same_commit(answer).await?;
         let repo = self.repo(repository)?;
         Ok(CommitInfo { id, commit: (*self.stored_commit(&repo, &id).await?).clone() })

@@ -10,13 +10,15 @@ use crate::nodes::store_error;
 use crate::record::{CompletedUpload, Record, StoredPart};
 use crate::state::{Repo, UploadState};
 use crate::{
-    Actor, CompleteRequest, Digests, Error, Kind, ObjectInfo, Page, PageRequest, PartInfo, Result, Thing, UploadInfo,
+    Actor, CompleteRequest, Digests, Error, Kind, ObjectInfo, Page, PageRequest, PartInfo, Result, Thing,
+    UploadInfo,
 };
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use millpond_types::limits::PART_BYTES_MIN;
 use millpond_types::{
-    Address, Attributes, BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Writer, entry::parts_hash,
+    Address, Attributes, BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Writer,
+    entry::parts_hash,
 };
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -33,7 +35,10 @@ pub struct PartWriter {
 }
 
 fn no_upload(id: &str) -> Error {
-    Error::new(Kind::NotFound(Thing::Upload), format!("upload '{id}' not found: it was completed, aborted or never begun"))
+    Error::new(
+        Kind::NotFound(Thing::Upload),
+        format!("upload '{id}' not found: it was completed, aborted or never begun"),
+    )
 }
 
 impl Engine {
@@ -74,7 +79,13 @@ impl Engine {
         Ok((*upload).clone())
     }
 
-    fn upload_state(&self, repo: &Repo, branch: &BranchName, path: &ObjectPath, id: &str) -> Result<UploadState> {
+    fn upload_state(
+        &self,
+        repo: &Repo,
+        branch: &BranchName,
+        path: &ObjectPath,
+        id: &str,
+    ) -> Result<UploadState> {
         let state = repo.state.read();
         let upload = state.uploads.get(id).ok_or_else(|| no_upload(id))?;
         if upload.info.branch != *branch || upload.info.path != *path {
@@ -83,7 +94,13 @@ impl Engine {
         Ok(upload.clone())
     }
 
-    fn open_upload(&self, repo: &Repo, branch: &BranchName, path: &ObjectPath, id: &str) -> Result<UploadState> {
+    fn open_upload(
+        &self,
+        repo: &Repo,
+        branch: &BranchName,
+        path: &ObjectPath,
+        id: &str,
+    ) -> Result<UploadState> {
         let upload = self.upload_state(repo, branch, path, id)?;
         if upload.completed.is_some() { Err(no_upload(id)) } else { Ok(upload) }
     }
@@ -133,8 +150,12 @@ impl Engine {
     ) -> Result<Page<PartInfo>> {
         let repo = self.repo(repository)?;
         let upload = self.open_upload(&repo, branch, path, upload)?;
-        let mut items: Vec<PartInfo> =
-            upload.parts.range(after.saturating_add(1)..).take(amount + 1).map(|(_, p)| p.info.clone()).collect();
+        let mut items: Vec<PartInfo> = upload
+            .parts
+            .range(after.saturating_add(1)..)
+            .take(amount + 1)
+            .map(|(_, p)| p.info.clone())
+            .collect();
         let has_more = items.len() > amount;
         items.truncate(amount);
         Ok(Page { items, has_more })
@@ -194,7 +215,10 @@ impl Engine {
         if request.expected_size.is_some_and(|expected| expected != size) {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("the parts have {size} bytes, not the {} that were announced", request.expected_size.unwrap_or(0)),
+                format!(
+                    "the parts have {size} bytes, not the {} that were announced",
+                    request.expected_size.unwrap_or(0)
+                ),
             ));
         }
         let context = self.context(actor, "complete-upload");
@@ -244,7 +268,8 @@ impl Engine {
     }
 
     async fn store_manifest(&self, repo: &Arc<Repo>, parts: &[Arc<StoredPart>]) -> Result<Address> {
-        let list = parts.iter().map(|p| Part { name: p.name, size: p.info.size, sha256: p.info.sha256 }).collect();
+        let list =
+            parts.iter().map(|p| Part { name: p.name, size: p.info.size, sha256: p.info.sha256 }).collect();
         let mut data = DataWriter::new(self.owned(), repo.clone(), None);
         data.write(Manifest { parts: list }.encode()).await?;
         Ok(address::explicit(&data.store(true).await?.name))
@@ -295,13 +320,16 @@ fn judge_parts(upload: &UploadState, request: &CompleteRequest) -> Result<Vec<Ar
     if request.parts.is_empty() {
         return Err(Error::new(Kind::InvalidPart, "the list of parts is empty"));
     }
-    let mut last = 0;
+    if !request.parts.is_sorted_by(|a, b| a.number < b.number) {
+        return Err(Error::new(Kind::InvalidPartOrder, "part numbers must ascend"));
+    }
     for (position, named) in request.parts.iter().enumerate() {
-        if named.number <= last {
-            return Err(Error::new(Kind::InvalidPartOrder, "part numbers must ascend"));
-        }
-        last = named.number;
-        let wrong = || Error::new(Kind::InvalidPart, format!("part {} was not uploaded or has another ETag", named.number));
+        let wrong = || {
+            Error::new(
+                Kind::InvalidPart,
+                format!("part {} was not uploaded or has another ETag", named.number),
+            )
+        };
         let part = upload.parts.get(&named.number).ok_or_else(wrong)?;
         if hex::encode(part.info.md5) != named.etag.to_ascii_lowercase() {
             return Err(wrong());
@@ -317,7 +345,10 @@ fn judge_parts(upload: &UploadState, request: &CompleteRequest) -> Result<Vec<Ar
         if part.info.size < PART_BYTES_MIN && position + 1 < request.parts.len() {
             return Err(Error::new(
                 Kind::PartTooSmall,
-                format!("part {} has {} bytes; all parts but the last need 5 MiB", named.number, part.info.size),
+                format!(
+                    "part {} has {} bytes; all parts but the last need 5 MiB",
+                    named.number, part.info.size
+                ),
             ));
         }
         parts.push(part.clone());

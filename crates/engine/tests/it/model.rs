@@ -80,8 +80,29 @@ impl Model {
 /// Keys that have broken other systems, in a space small enough that histories meet.
 fn keys() -> Vec<Vec<u8>> {
     let mut keys: Vec<Vec<u8>> = [
-        "a", "a/", "a/b", "a/b/c", "a//b", "//", "/", "/a", "a/b\u{0}", "ä", "日本/語", "a b", "a%2Fb", "a+b", "..", "../x",
-        "orders", "orders2", "orders/1", "orders/10", "\u{7f}", "\n", "_lakefs/x",
+        "a",
+        "a/",
+        "a/b",
+        "a/b/c",
+        "a//b",
+        "//",
+        "/",
+        "/a",
+        "a/b\u{0}",
+        "ä",
+        "日本/語",
+        "a b",
+        "a%2Fb",
+        "a+b",
+        "..",
+        "../x",
+        "orders",
+        "orders2",
+        "orders/1",
+        "orders/10",
+        "\u{7f}",
+        "\n",
+        "_lakefs/x",
     ]
     .iter()
     .map(|k| k.as_bytes().to_vec())
@@ -114,10 +135,17 @@ impl Run {
             let expected: Vec<_> = branch.visible.keys().cloned().collect();
             let amount = 1 + self.rng.below(20);
             let listed = list(&self.engine, &name, amount).await;
-            assert_eq!(listed.iter().map(|(k, _)| k.clone()).collect::<Vec<_>>(), expected, "visible on {name}");
+            assert_eq!(
+                listed.iter().map(|(k, _)| k.clone()).collect::<Vec<_>>(),
+                expected,
+                "visible on {name}"
+            );
             let committed = self.model.committed(&branch).clone();
             let listed = list(&self.engine, &format!("{name}@"), 1000).await;
-            assert_eq!(listed.into_iter().map(|(k, _)| k).collect::<Vec<_>>(), committed.keys().cloned().collect::<Vec<_>>());
+            assert_eq!(
+                listed.into_iter().map(|(k, _)| k).collect::<Vec<_>>(),
+                committed.keys().cloned().collect::<Vec<_>>()
+            );
             let mut changes = Vec::new();
             for path in committed.keys().chain(branch.visible.keys()).collect::<BTreeSet<_>>() {
                 let text = String::from_utf8_lossy(path);
@@ -129,7 +157,8 @@ impl Run {
                 }
             }
             assert_eq!(uncommitted(&self.engine, &name).await, changes, "uncommitted on {name}");
-            if let Some((key, body)) = branch.visible.iter().nth(self.rng.below(branch.visible.len().max(1))) {
+            if let Some((key, body)) = branch.visible.iter().nth(self.rng.below(branch.visible.len().max(1)))
+            {
                 assert_eq!(get(&self.engine, &name, key).await.as_ref(), Some(body));
             }
         }
@@ -189,7 +218,8 @@ impl Run {
                 let doomed: Vec<_> = visible.keys().filter(|k| k.starts_with(&prefix)).cloned().collect();
                 visible.retain(|k, _| !k.starts_with(&prefix));
                 let batch = doomed.iter().map(|k| (path(k), WriteCondition::default())).collect();
-                let failed = self.engine.delete_objects(&me(), &repo(), &branch_name, batch, false).await.unwrap();
+                let failed =
+                    self.engine.delete_objects(&me(), &repo(), &branch_name, batch, false).await.unwrap();
                 assert!(failed.is_empty());
             }
             12..=14 => {
@@ -213,7 +243,9 @@ impl Run {
                 let mut files = self.model.committed(&branch).clone();
                 let chosen = |k: &Vec<u8>| k.starts_with(&prefix) || *k == key;
                 files.retain(|k, _| !chosen(k));
-                files.extend(branch.visible.iter().filter(|(k, _)| chosen(k)).map(|(k, v)| (k.clone(), v.clone())));
+                files.extend(
+                    branch.visible.iter().filter(|(k, _)| chosen(k)).map(|(k, v)| (k.clone(), v.clone())),
+                );
                 let request = CommitRequest {
                     message,
                     paths: vec![path(&key)],
@@ -231,8 +263,10 @@ impl Run {
             16 => {
                 let new = format!("b{}", self.step);
                 let from = self.any_commit();
-                let made =
-                    self.engine.create_branch(&me(), &repo(), &branch(&new), &at(&from.to_hex()), false, false).await;
+                let made = self
+                    .engine
+                    .create_branch(&me(), &repo(), &branch(&new), &at(&from.to_hex()), false, false)
+                    .await;
                 assert_eq!(made.unwrap(), from);
                 let visible = self.model.commits[&from].0.clone();
                 self.model.branches.insert(new, ModelBranch { head: from, visible });
@@ -243,9 +277,13 @@ impl Run {
             }
             17..=18 => {
                 let source = self.any_branch();
-                let strategy =
-                    *self.rng.pick(&[MergeStrategy::Refuse, MergeStrategy::SourceWins, MergeStrategy::DestWins]);
-                let (dest_id, source_id) = (self.model.branches[&name].head, self.model.branches[&source].head);
+                let strategy = *self.rng.pick(&[
+                    MergeStrategy::Refuse,
+                    MergeStrategy::SourceWins,
+                    MergeStrategy::DestWins,
+                ]);
+                let (dest_id, source_id) =
+                    (self.model.branches[&name].head, self.model.branches[&source].head);
                 let base = self.model.base(dest_id, source_id);
                 let files = |id: &CommitId| self.model.commits[id].0.clone();
                 let (base, dest, theirs) = (files(&base), files(&dest_id), files(&source_id));
@@ -254,7 +292,8 @@ impl Run {
                 let merged = self.engine.merge(&me(), &repo(), &at(&source), &branch_name, request).await;
                 match merged {
                     Ok(id) => {
-                        let expected = Model::merge(&base, &dest, &theirs, strategy).expect("the model has a conflict");
+                        let expected =
+                            Model::merge(&base, &dest, &theirs, strategy).expect("the model has a conflict");
                         let info = self.engine.get_commit(&repo(), &at(&id.to_hex())).await.unwrap();
                         let parents = if squash { vec![dest_id] } else { vec![dest_id, source_id] };
                         assert_eq!(info.commit.parents, parents);
@@ -293,7 +332,8 @@ impl Run {
             }
             22 => {
                 let to = self.any_commit();
-                let reset = self.engine.hard_reset(&me(), &repo(), &branch_name, &at(&to.to_hex()), false).await;
+                let reset =
+                    self.engine.hard_reset(&me(), &repo(), &branch_name, &at(&to.to_hex()), false).await;
                 if self.model.dirty(&name) {
                     assert_eq!(reset.unwrap_err().kind, Kind::Dirty);
                 } else {
@@ -321,14 +361,23 @@ impl Run {
         let (target, branch_name) = (at(&id.to_hex()), branch(name));
         let (outcome, base, source) = if revert {
             let number = u64::from(parents.len() > 1);
-            let done =
-                self.engine.revert(&me(), &repo(), &branch_name, &target, number, overrides, false, false).await;
+            let done = self
+                .engine
+                .revert(&me(), &repo(), &branch_name, &target, number, overrides, false, false)
+                .await;
             (done, files, first.unwrap_or_default())
         } else {
             let number = (parents.len() > 1).then_some(1);
-            let done = self.engine.cherry_pick(&me(), &repo(), &branch_name, &target, number, overrides, false).await;
+            let done = self
+                .engine
+                .cherry_pick(&me(), &repo(), &branch_name, &target, number, overrides, false)
+                .await;
             if parents.is_empty() {
-                assert_eq!(done.unwrap_err().kind, Kind::Invalid, "a root commit has no parent to compare with");
+                assert_eq!(
+                    done.unwrap_err().kind,
+                    Kind::Invalid,
+                    "a root commit has no parent to compare with"
+                );
                 return;
             }
             (done, first.unwrap_or_default(), files)

@@ -109,10 +109,14 @@ async fn the_log_filters_by_path_parent_and_time() {
     assert_eq!(log(since).await, ["Merge 'side' into 'main'", "on side"]);
     let stop = LogRequest { stop_at: Some(at("main~1")), ..Default::default() };
     assert_eq!(log(stop).await, ["Merge 'side' into 'main'", "on side", "c2"]);
-    let page = engine.log(&repo(), &at("main"), &LogRequest { amount: 2, ..Default::default() }).await.unwrap();
+    let page =
+        engine.log(&repo(), &at("main"), &LogRequest { amount: 2, ..Default::default() }).await.unwrap();
     assert!(page.has_more);
     let after = Some(at(&page.items[1].id.to_hex()));
-    assert_eq!(log(LogRequest { after, ..Default::default() }).await, ["c2", "c1", "c0", "Repository created"]);
+    assert_eq!(
+        log(LogRequest { after, ..Default::default() }).await,
+        ["c2", "c1", "c0", "Repository created"]
+    );
 }
 
 #[tokio::test]

@@ -31,8 +31,14 @@ async fn everything_survives_a_restart_with_and_without_a_checkpoint() {
         assert_eq!(engine.get_commit(&repo(), &at("main")).await.unwrap().id, first);
         assert!(engine.get_branch(&repo(), &branch("gone")).is_err());
         assert_eq!(engine.get_repository(&repo()).unwrap().metadata, set);
-        let causes: Vec<_> =
-            engine.ref_log(&repo(), None, None, 100).await.unwrap().items.into_iter().map(|m| m.cause).collect();
+        let causes: Vec<_> = engine
+            .ref_log(&repo(), None, None, 100)
+            .await
+            .unwrap()
+            .items
+            .into_iter()
+            .map(|m| m.cause)
+            .collect();
         assert_eq!(causes, ["delete", "create", "create", "create", "commit", "create"]);
         engine.close().await.unwrap();
 
@@ -128,7 +134,8 @@ async fn a_changed_journal_row_is_noticed() {
     let mut changed = row.to_vec();
     let last = changed.len() - 1;
     changed[last] ^= 1;
-    let batch = millpond_kv::Batch { preconditions: vec![], writes: vec![Write::Put(key, Bytes::from(changed))] };
+    let batch =
+        millpond_kv::Batch { preconditions: vec![], writes: vec![Write::Put(key, Bytes::from(changed))] };
     world.kv.commit(batch).await.unwrap();
     let opened = Engine::open(
         world.kv.clone(),

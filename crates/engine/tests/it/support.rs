@@ -77,7 +77,13 @@ pub fn put_request(content_type: &str) -> PutRequest {
     }
 }
 
-pub async fn put_with(engine: &Engine, name: &str, key: &[u8], body: &[u8], request: PutRequest) -> Result<ObjectInfo> {
+pub async fn put_with(
+    engine: &Engine,
+    name: &str,
+    key: &[u8],
+    body: &[u8],
+    request: PutRequest,
+) -> Result<ObjectInfo> {
     let mut writer = engine.put_object(&me(), &repo(), &branch(name), &path(key), request).await?;
     writer.write(Bytes::copy_from_slice(body)).await?;
     writer.finish(BTreeMap::new()).await

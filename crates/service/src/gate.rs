@@ -1,0 +1,151 @@
+//! Who calls, what they may do, and the one way to the engine.
+
+use millpond_auth::{Action, Auth, Resource, Secret};
+use millpond_engine::{Actor, Engine, Error, Kind, Result};
+use millpond_types::{Clock, Random, Timestamp};
+use std::sync::Arc;
+
+/// Who calls: an authenticated principal. Only this crate makes one.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    name: String,
+}
+
+impl Principal {
+    /// The user name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A request's caller. `principal` is `None` for anonymous requests, which every verb refuses.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Authenticated, or nobody.
+    pub principal: Option<Principal>,
+    /// The server's id of this request.
+    pub request_id: String,
+    /// `Idempotency-Key` header.
+    pub idempotency_key: Option<String>,
+}
+
+/// A signed session token.
+#[derive(Clone, Debug)]
+pub struct LoginToken {
+    /// JWT.
+    pub token: String,
+    /// End of life.
+    pub expires: Timestamp,
+}
+
+/// The verbs.
+pub struct Service {
+    engine: Arc<Engine>,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    pub(crate) pins: crate::pages::Pins,
+    installation_id: String,
+    /// Tells this start of the server from others.
+    pub(crate) boot: [u8; 16],
+}
+
+/// Leave to act: what the evaluator said yes to, with the engine behind it.
+pub(crate) struct Permitted {
+    pub engine: Arc<Engine>,
+    pub actor: Actor,
+}
+
+impl Service {
+    /// The verbs over an engine. `installation_id` names this installation for ever.
+    pub fn new(
+        engine: Arc<Engine>,
+        auth: Arc<Auth>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        installation_id: String,
+    ) -> Self {
+        let mut boot = [0; 16];
+        random.fill(&mut boot);
+        Self { engine, auth, clock, random, pins: crate::pages::Pins::default(), installation_id, boot }
+    }
+
+    /// Brings everything to rest for a stop. Call when no request runs any more.
+    pub async fn close(&self) -> Result<()> {
+        self.engine.close().await
+    }
+
+    /// Checks an access key and its secret in constant time.
+    pub async fn authenticate_key(&self, access_key_id: &str, secret: &str) -> Result<Principal> {
+        let name = self.auth.check(access_key_id, secret).map_err(auth_error)?;
+        Ok(Principal { name: name.to_string() })
+    }
+
+    /// Checks a session token.
+    pub async fn authenticate_token(&self, token: &str) -> Result<Principal> {
+        let name = self.auth.verify_token(token).map_err(auth_error)?;
+        Ok(Principal { name })
+    }
+
+    /// Trades an access key for a session token (API-2.13).
+    pub async fn login(&self, access_key_id: &str, secret: &str) -> Result<LoginToken> {
+        let principal = self.authenticate_key(access_key_id, secret).await?;
+        let (token, expires) = self.auth.issue_token(&principal.name);
+        Ok(LoginToken { token, expires })
+    }
+
+    /// The secret behind an access key id and its owner, for signature checks. `None`: unknown key.
+    pub async fn signing_key(&self, access_key_id: &str) -> Result<Option<(Secret, Principal)>> {
+        Ok(self.auth.lookup(access_key_id).map(|c| (c.secret, Principal { name: c.user.to_string() })))
+    }
+
+    /// When the caller's user was created.
+    pub fn user_created(&self, principal: &Principal) -> Option<Timestamp> {
+        self.auth.user_created(&principal.name)
+    }
+
+    /// Random id of this installation.
+    pub fn installation_id(&self) -> String {
+        self.installation_id.clone()
+    }
+
+    /// A fresh request id.
+    pub fn new_request_id(&self) -> String {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        hex::encode_upper(bytes)
+    }
+
+    /// Server time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The one authorization call in front of every verb, and the one way to the engine.
+    pub(crate) fn permit(&self, caller: &Caller, needs: &[(Action, Resource<'_>)]) -> Result<Permitted> {
+        let Some(principal) = &caller.principal else {
+            return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
+        };
+        for (action, resource) in needs {
+            let _permit = self.auth.authorize(&principal.name, *action, *resource).map_err(auth_error)?;
+        }
+        let actor = Actor {
+            name: principal.name.clone(),
+            request_id: caller.request_id.clone(),
+            idempotency_key: caller.idempotency_key.clone(),
+        };
+        Ok(Permitted { engine: self.engine.clone(), actor })
+    }
+}
+
+fn auth_error(error: millpond_auth::Error) -> Error {
+    use millpond_auth::Error as E;
+    match &error {
+        E::Denied { action, .. } => {
+            Error::new(Kind::Denied, format!("insufficient permissions: not allowed to {action}"))
+        }
+        E::Busy(_) => Error::new(Kind::Busy, error.to_string()),
+        E::Refused => Error::new(Kind::Unauthenticated, "error authenticating request"),
+        E::Invalid(_) | E::Unreadable { .. } | E::Store(_) => Error::new(Kind::Internal, error.to_string()),
+    }
+}

@@ -1,0 +1,64 @@
+//! Repository verbs.
+
+use crate::gate::{Caller, Service};
+use millpond_auth::{Action, Resource};
+use millpond_engine::{NewRepository, Page, PageRequest, RepositoryInfo, Result};
+use millpond_types::{Metadata, RepositoryName};
+
+impl Service {
+    /// Creates a repository with its first commit (API-9.1, 9.7).
+    pub async fn create_repository(&self, caller: &Caller, new: NewRepository) -> Result<RepositoryInfo> {
+        let (name, namespace) = (new.name.clone(), new.storage_namespace.clone());
+        let needs = [
+            (Action::CreateRepository, Resource::Repository(&name)),
+            (Action::AttachStorageNamespace, Resource::Namespace(&namespace)),
+        ];
+        let p = self.permit(caller, &needs)?;
+        p.engine.create_repository(&p.actor, new).await
+    }
+
+    /// Unpublishes a repository.
+    pub async fn delete_repository(&self, caller: &Caller, name: &RepositoryName, force: bool) -> Result<()> {
+        let p = self.permit(caller, &[(Action::DeleteRepository, Resource::Repository(name))])?;
+        p.engine.delete_repository(&p.actor, name, force).await
+    }
+
+    /// One repository.
+    pub async fn get_repository(&self, caller: &Caller, name: &RepositoryName) -> Result<RepositoryInfo> {
+        let p = self.permit(caller, &[(Action::ReadRepository, Resource::Repository(name))])?;
+        p.engine.get_repository(name)
+    }
+
+    /// Repositories by name; `search` is a substring of the name.
+    pub async fn list_repositories(
+        &self,
+        caller: &Caller,
+        page: PageRequest,
+        search: &str,
+    ) -> Result<Page<RepositoryInfo>> {
+        let p = self.permit(caller, &[(Action::ListRepositories, Resource::Any)])?;
+        Ok(p.engine.list_repositories(&page, search))
+    }
+
+    /// Merges keys into the repository's metadata.
+    pub async fn set_repository_metadata(
+        &self,
+        caller: &Caller,
+        name: &RepositoryName,
+        set: Metadata,
+    ) -> Result<()> {
+        let p = self.permit(caller, &[(Action::UpdateRepository, Resource::Repository(name))])?;
+        p.engine.change_repository_metadata(&p.actor, name, set, &[]).await
+    }
+
+    /// Removes keys from the repository's metadata.
+    pub async fn delete_repository_metadata(
+        &self,
+        caller: &Caller,
+        name: &RepositoryName,
+        keys: Vec<String>,
+    ) -> Result<()> {
+        let p = self.permit(caller, &[(Action::UpdateRepository, Resource::Repository(name))])?;
+        p.engine.change_repository_metadata(&p.actor, name, Metadata::new(), &keys).await
+    }
+}
