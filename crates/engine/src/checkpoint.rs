@@ -88,7 +88,7 @@ impl Engine {
         for repo in self.root.read().by_uid.values() {
             for branch in repo.state.read().branches.values() {
                 if !branch.state.read().memtable.is_empty() {
-                    self.fold(repo, branch).await?;
+                    self.fold(repo, branch, 1).await?;
                 }
             }
         }

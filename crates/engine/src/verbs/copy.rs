@@ -51,7 +51,8 @@ impl Engine {
             super::put::check_attributes(&attributes)?;
             entry.attributes = Arc::new(attributes);
         }
-        self.stage_entry(context, &repo, &branch, path.clone(), Arc::new(entry), &request.condition).await
+        self.stage_entry(actor, context, &repo, &branch, path.clone(), Arc::new(entry), &request.condition)
+            .await
     }
 
     /// Replaces the user metadata of an object; standard headers, bytes and mtime stay (API-16.22).
@@ -69,7 +70,7 @@ impl Engine {
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, force)?;
         let context = self.context(actor, "set-object-metadata");
-        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |current| {
+        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
             let current = current[0].as_ref().ok_or_else(|| {
                 Error::new(Kind::NotFound(Thing::Object), format!("object '{}' not found", path.to_text()))
             })?;

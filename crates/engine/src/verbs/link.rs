@@ -49,6 +49,6 @@ impl Engine {
             attributes: Arc::new(request.attributes),
             extra: Default::default(),
         });
-        self.stage_entry(context, &repo, &branch, path.clone(), entry, &request.condition).await
+        self.stage_entry(actor, context, &repo, &branch, path.clone(), entry, &request.condition).await
     }
 }

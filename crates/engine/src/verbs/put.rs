@@ -2,6 +2,7 @@
 
 use crate::address::{self, DataName};
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::nodes::store_error;
 use crate::state::{Branch, Repo};
 use crate::{Actor, Digests, Error, Kind, ObjectInfo, PutRequest, Result};
@@ -10,7 +11,7 @@ use md5::Md5;
 use millpond_blob::BlobWriter;
 use millpond_types::limits::{ATTRIBUTES_BYTES_MAX, OBJECT_BYTES_MAX};
 use millpond_types::{
-    Address, BranchName, Checksum, Content, ContentHash, Entry, ObjectPath, RepositoryName,
+    Address, BranchName, Checksum, Content, ContentHash, Entry, ObjectPath, Reader, RepositoryName, Writer,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -193,14 +194,16 @@ impl ObjectWriter {
             attributes: Arc::new(request.attributes),
             extra,
         });
-        engine.stage_entry(context, &repo, &branch, path, entry, &request.condition).await
+        engine.stage_entry(&actor, context, &repo, &branch, path, entry, &request.condition).await
     }
 }
 
 impl Engine {
-    /// Stages one entry under a condition, waits until it is durable, and describes it.
+    /// Stages one entry under a condition, waits until it is durable, and describes it. Repeated with the
+    /// same idempotency key it stages nothing and describes the first one.
     pub(crate) async fn stage_entry(
         &self,
+        actor: &Actor,
         context: crate::record::Context,
         repo: &Arc<Repo>,
         branch: &Arc<Branch>,
@@ -208,18 +211,43 @@ impl Engine {
         entry: Arc<Entry>,
         condition: &crate::WriteCondition,
     ) -> Result<ObjectInfo> {
-        if condition.is_empty() {
+        let mut claim =
+            match self.begin(actor, &context.verb, &repo.info().name, &fingerprint(branch, &path, &entry))? {
+                Begin::Plain => None,
+                Begin::First(claim) => Some(claim),
+                Begin::Again(answer) => {
+                    self.journal.barrier().await?;
+                    let entry = Entry::decode(&mut Reader::new(answer)).map_err(|e| {
+                        Error::new(Kind::Damaged, format!("a remembered answer cannot be read: {e}"))
+                    })?;
+                    return Ok(describe(repo, path, &entry));
+                }
+            };
+        if condition.is_empty() && claim.is_none() {
             let op = (path.clone(), Some(entry.clone()));
             self.stage(context, repo, branch, vec![op])?.durable().await?;
         } else {
-            self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |current| {
+            self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |context, current| {
                 condition.judge(&path, current[0].as_deref())?;
+                context.idempotency = claim.as_mut().map(|c| {
+                    let mut w = Writer::new();
+                    entry.encode(&mut w);
+                    c.answer(context.time, w.finish().into())
+                });
                 Ok((vec![(path.clone(), Some(entry.clone()))], vec![], ()))
             })
             .await?;
         }
         Ok(describe(repo, path, &entry))
     }
+}
+
+/// What makes two writes the same request: all but the time and where the bytes went.
+fn fingerprint(branch: &Branch, path: &ObjectPath, entry: &Entry) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.text(branch.name.as_str()).bytes(path.as_bytes()).raw(&entry.hash().0).uint(entry.size);
+    w.text(&entry.checksum.to_text()).bytes(&entry.attributes.encode());
+    w.finish()
 }
 
 /// An entry as callers see it.

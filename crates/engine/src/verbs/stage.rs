@@ -79,10 +79,8 @@ impl Engine {
         if state.memtable.len() >= self.options.memtable_entries_max && branch.train.try_lock().is_ok() {
             let (engine, repo, branch) = (self.owned(), repo.clone(), branch.clone());
             tokio::spawn(async move {
-                if branch.state.read().memtable.len() < engine.options.memtable_entries_max / 2 {
-                    return;
-                }
-                if let Err(error) = engine.fold(&repo, &branch).await {
+                let enough = engine.options.memtable_entries_max;
+                if let Err(error) = engine.fold(&repo, &branch, enough).await {
                     tracing::error!(error = %error, branch = %branch.name, "folding staged changes failed");
                 }
             });
@@ -94,14 +92,15 @@ impl Engine {
 
     /// Stages changes that are decided from what is there. `decide` sees the current entries of `paths`, in
     /// order, and may refuse; it may run more than once, and its last run counts. The records it returns
-    /// beside the changes become durable with them.
+    /// beside the changes become durable with them. It
+    /// may complete the context (the answer to remember for an idempotency key).
     pub(crate) async fn stage_judged<T>(
         &self,
         context: Context,
         repo: &Arc<Repo>,
         branch: &Arc<Branch>,
         paths: &[ObjectPath],
-        mut decide: impl FnMut(&[Option<Arc<Entry>>]) -> Result<(Vec<StagedOp>, Vec<Record>, T)>,
+        mut decide: impl FnMut(&mut Context, &[Option<Arc<Entry>>]) -> Result<(Vec<StagedOp>, Vec<Record>, T)>,
     ) -> Result<T> {
         loop {
             let before = branch.state.decide().clone();
@@ -122,9 +121,10 @@ impl Engine {
                 if !unmoved {
                     continue;
                 }
-                match decide(&current) {
+                let mut context = context.clone();
+                match decide(&mut context, &current) {
                     Ok((ops, also, answer)) => self
-                        .stage_in(context.clone(), repo, branch, &mut state, ops, also)
+                        .stage_in(context, repo, branch, &mut state, ops, also)
                         .map(|ticket| (ticket, answer)),
                     Err(error) => Err(error),
                 }

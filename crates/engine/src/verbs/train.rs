@@ -139,10 +139,13 @@ impl Engine {
         }))
     }
 
-    /// Takes a branch's memtable into its working tree.
-    pub(crate) async fn fold(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<()> {
+    /// Takes a branch's memtable into its working tree, if it has that many entries.
+    pub(crate) async fn fold(&self, repo: &Arc<Repo>, branch: &Branch, entries_min: usize) -> Result<()> {
         let train = branch.train.lock().await;
         let Ok(at) = self.decided(branch) else { return Ok(()) };
+        if at.memtable.len() < entries_min {
+            return Ok(());
+        }
         let (tree, new) = self.fold_view(repo, &at).await?;
         let ticket =
             self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new])?;

@@ -251,7 +251,7 @@ impl Engine {
             time: context.time,
         });
         // The object and the end of the upload are one change: both are durable or neither.
-        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |current| {
+        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
             request.condition.judge(path, current[0].as_deref())?;
             let ended =
                 Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: Some(done.clone()) };

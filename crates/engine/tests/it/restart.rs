@@ -97,6 +97,25 @@ async fn an_idempotency_key_gives_the_same_answer_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_repeated_put_with_its_key_stages_nothing_new() {
+    let world = World::new(7);
+    let engine = with_repo(&world).await;
+    let actor = Actor { idempotency_key: Some("put-1".into()), ..me() };
+    let write = async |engine: &Engine, body: &'static [u8]| {
+        let mut writer =
+            engine.put_object(&actor, &repo(), &branch("main"), &path(b"k"), put_request("")).await.unwrap();
+        writer.write(Bytes::from_static(body)).await.unwrap();
+        writer.finish(Default::default()).await
+    };
+    let first = write(&engine, b"1").await.unwrap();
+    delete(&engine, "main", b"k").await;
+    let engine = world.open().await;
+    assert_eq!(write(&engine, b"1").await.unwrap().entry, first.entry);
+    assert_eq!(get(&engine, "main", b"k").await, None, "the second PUT must not bring the object back");
+    assert_eq!(write(&engine, b"2").await.unwrap_err().kind, Kind::IdempotencyMismatch);
+}
+
+#[tokio::test]
 async fn a_refused_request_leaves_its_idempotency_key_free() {
     let world = World::new(4);
     let engine = with_repo(&world).await;
