@@ -1,0 +1,340 @@
+//! Changes on a tree: only the nodes they touch are rewritten, and the result is the tree that a build from
+//! scratch would give.
+//!
+//! Every level is an ordered map: the leaves from paths to entries, an inner level from the last key of each
+//! node below to that node. Changing a level gives changes for the level above: nodes that went (their last
+//! keys are deleted) and nodes that came. So one algorithm runs once per level.
+//!
+//! On a level, a run starts at the node that the next change belongs to. Its rows and the changes are merged
+//! into the builder, which ends nodes by the rule of `boundary`. When an old node ends where a new one ends,
+//! the two levels are in step again and everything up to the next change stays as it is; otherwise the run goes
+//! on into the next old node. Since a boundary depends on nothing but the keys since the boundary before, this
+//! is exactly what a build from scratch would do.
+
+use crate::build::{Built, Level, NodeBuilder, Tower};
+use crate::cursor::load_child;
+use crate::inner::{Child, InnerBuilder};
+use crate::leaf::{LeafBuilder, Puts};
+use crate::source::{NodeSink, NodeSource};
+use crate::{Node, TreeError};
+use millpond_types::{Entry, NodeId, ObjectPath, TreeId};
+use std::sync::Arc;
+
+/// Applies changes in strictly ascending order of path; `None` deletes. Putting an entry that is
+/// [`Entry::same_object`] as the old one keeps the old one, and deleting what is not there does nothing. The
+/// result has the id that [`build`](crate::build()) gives for the same entries.
+///
+/// # Errors
+/// Those of the source. On error nothing was put into the sink.
+///
+/// # Panics
+/// When the changes do not ascend.
+pub fn apply(
+    source: &dyn NodeSource,
+    tree: TreeId,
+    changes: impl Iterator<Item = (ObjectPath, Option<Entry>)>,
+    sink: &mut dyn NodeSink,
+) -> Result<TreeId, TreeError> {
+    let mut changes = changes.map(Ok);
+    let rewritten = rewrite(source, tree, Puts::KeepSameObject, &mut changes)?;
+    Ok(rewritten.hand_over(sink))
+}
+
+/// A changed tree whose new nodes nobody else has seen.
+pub(crate) struct Rewritten {
+    tree: TreeId,
+    nodes: Vec<Arc<Node>>,
+}
+
+impl Rewritten {
+    /// Hands the new nodes over, children first.
+    pub(crate) fn hand_over(self, sink: &mut dyn NodeSink) -> TreeId {
+        self.nodes.into_iter().for_each(|node| sink.put(node));
+        self.tree
+    }
+}
+
+/// A source of changes of one level, which may fail.
+type Changes<'a, V> = dyn Iterator<Item = Result<(ObjectPath, Option<V>), TreeError>> + 'a;
+
+/// As [`apply`], for changes that are found while they are applied.
+pub(crate) fn rewrite(
+    source: &dyn NodeSource,
+    tree: TreeId,
+    puts: Puts,
+    changes: &mut Changes<'_, Entry>,
+) -> Result<Rewritten, TreeError> {
+    let Some(root) = tree.0 else {
+        let mut nodes = Pending::default();
+        let puts = changes.filter_map(|change| match change {
+            Ok((path, Some(entry))) => Some(Ok((path, entry))),
+            Ok((_, None)) => None,
+            Err(error) => Some(Err(error)),
+        });
+        let tree = crate::build(puts, &mut nodes)?;
+        return Ok(Rewritten { tree, nodes: nodes.0 });
+    };
+    let root = source.node(&root)?;
+    let top = root.level();
+    let mut pending = Pending::default();
+    let changes = changes.map(|change| change.map(|(path, entry)| (path.as_bytes().to_vec(), entry)));
+    let mut outcome =
+        Run { source, root: &root, pending: &mut pending }.level(LeafBuilder::new(puts), changes)?;
+    for level in 1..=top {
+        if outcome.changes.is_empty() {
+            break;
+        }
+        let run = Run { source, root: &root, pending: &mut pending };
+        outcome = run.level(InnerBuilder::new(level), outcome.changes.into_iter().map(Ok))?;
+    }
+    if outcome.changes.is_empty() {
+        return Ok(Rewritten { tree, nodes: Vec::new() });
+    }
+    // The root was the only node of its level, so what replaced it is all of that level.
+    let root = match outcome.came.len() {
+        0 => None,
+        1 => Some(lower(source, outcome.came[0].1.id, &mut pending)?),
+        _ => {
+            let mut tower = Tower::on(top);
+            for (key, child) in outcome.came {
+                tower.add(key, child, &mut pending);
+            }
+            tower.finish(&mut pending)
+        }
+    };
+    Ok(Rewritten { tree: TreeId(root), nodes: pending.0 })
+}
+
+/// The root of a tree whose top level has one node: the lowest level with only one is the top, so a node with
+/// one child gives way to it.
+fn lower(source: &dyn NodeSource, top: NodeId, pending: &mut Pending) -> Result<NodeId, TreeError> {
+    let mut id = top;
+    loop {
+        let new = pending.0.iter().rev().find(|new| new.id() == id);
+        let node = match new {
+            Some(node) => node.clone(),
+            None => source.node(&id)?,
+        };
+        if node.level() == 0 || node.len() > 1 {
+            pending.0.retain(|new| new.level() <= node.level());
+            return Ok(id);
+        }
+        id = node.child(0).id;
+    }
+}
+
+/// New nodes until it is known which of them the tree needs.
+#[derive(Default)]
+struct Pending(Vec<Arc<Node>>);
+
+impl NodeSink for Pending {
+    fn put(&mut self, node: Arc<Node>) {
+        self.0.push(node);
+    }
+}
+
+/// What changing a level did.
+struct Outcome {
+    /// For the level above, ascending: last keys of nodes that went, nodes that came.
+    changes: Vec<(Vec<u8>, Option<Child>)>,
+    /// All nodes that runs wrote, ascending, also those that turned out to be the old ones.
+    came: Vec<(Vec<u8>, Child)>,
+}
+
+/// One level being changed.
+struct Run<'a> {
+    source: &'a dyn NodeSource,
+    root: &'a Arc<Node>,
+    pending: &'a mut Pending,
+}
+
+impl Run<'_> {
+    fn level<B: NodeBuilder>(
+        self,
+        builder: B,
+        changes: impl Iterator<Item = Result<(Vec<u8>, Option<B::Value>), TreeError>>,
+    ) -> Result<Outcome, TreeError> {
+        let mut nodes =
+            Walker { source: self.source, root: self.root, level: builder.level(), path: Vec::new() };
+        let mut level = Level::new(builder);
+        let mut changes = Ordered { inner: changes, next: None };
+        let mut outcome = Outcome { changes: Vec::new(), came: Vec::new() };
+        'runs: while let Some((key, _)) = changes.peek()? {
+            let mut node = nodes.locate(key)?;
+            let mut end = nodes.end_of(&node);
+            // Changes that change nothing must not cost a rewrite.
+            loop {
+                let Some((key, value)) = changes.peek_until(&end)? else { continue 'runs };
+                let (index, exists) = node.search(key);
+                let idle = match value {
+                    None => !exists,
+                    Some(value) => exists && level.builder.already(&node, index, value)?,
+                };
+                if !idle {
+                    break;
+                }
+                changes.take()?;
+            }
+            let mut went: Vec<(Vec<u8>, Child)> = Vec::new();
+            let mut came: Vec<Built> = Vec::new();
+            loop {
+                went.push((node.last_key(), Child::of(&node)));
+                merge_node(&node, &end, &mut changes, &mut level, &mut came)?;
+                if level.builder.is_empty() {
+                    break;
+                }
+                match nodes.next()? {
+                    Some(next) => node = next,
+                    None => {
+                        came.extend(level.end());
+                        break;
+                    }
+                }
+                end = nodes.end_of(&node);
+            }
+            settle(went, came, &mut outcome, self.pending);
+        }
+        Ok(outcome)
+    }
+}
+
+/// Compares the nodes before and after a run, which cover the same range of keys.
+fn settle(went: Vec<(Vec<u8>, Child)>, came: Vec<Built>, outcome: &mut Outcome, pending: &mut Pending) {
+    let mut went = went.into_iter().peekable();
+    for Built { node, last_key } in came {
+        let child = Child::of(&node);
+        while let Some((key, _)) = went.next_if(|(key, _)| *key < last_key) {
+            outcome.changes.push((key, None));
+        }
+        let old = went.next_if(|(key, _)| *key == last_key);
+        if old.is_none_or(|(_, old)| old != child) {
+            outcome.changes.push((last_key.clone(), Some(child)));
+            pending.put(node);
+        }
+        outcome.came.push((last_key, child));
+    }
+    outcome.changes.extend(went.map(|(key, _)| (key, None)));
+}
+
+/// Merges a node's rows and the changes up to `end` into the level.
+fn merge_node<B: NodeBuilder>(
+    node: &Node,
+    end: &Option<Vec<u8>>,
+    changes: &mut Ordered<impl Iterator<Item = Result<(Vec<u8>, Option<B::Value>), TreeError>>, B::Value>,
+    level: &mut Level<B>,
+    came: &mut Vec<Built>,
+) -> Result<(), TreeError> {
+    let mut walk = Some(node.walk(0));
+    loop {
+        let change = changes.peek_until(end)?;
+        let order = match (&walk, change) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(walk), Some((key, _))) => walk.key().cmp(key),
+        };
+        if order.is_le()
+            && let Some(row) = &mut walk
+        {
+            let kept = match change {
+                Some((_, value)) if order.is_eq() => match value {
+                    None => false,
+                    Some(value) => level.builder.already(node, row.index(), value)?,
+                },
+                _ => true,
+            };
+            if kept {
+                came.extend(level.copy(row.key(), node, row.index()));
+            } else if let Some((key, Some(value))) = change {
+                came.extend(level.push(key, value));
+            }
+            if !node.advance(row) {
+                walk = None;
+            }
+            if order.is_eq() {
+                changes.take()?;
+            }
+        } else {
+            if let Some((key, Some(value))) = change {
+                came.extend(level.push(key, value));
+            }
+            changes.take()?;
+        }
+    }
+}
+
+/// Changes with a look ahead.
+struct Ordered<I, V> {
+    inner: I,
+    next: Option<(Vec<u8>, Option<V>)>,
+}
+
+impl<V, I: Iterator<Item = Result<(Vec<u8>, Option<V>), TreeError>>> Ordered<I, V> {
+    fn peek(&mut self) -> Result<Option<&(Vec<u8>, Option<V>)>, TreeError> {
+        if self.next.is_none() {
+            self.next = self.inner.next().transpose()?;
+        }
+        Ok(self.next.as_ref())
+    }
+    /// The next change if its key is not beyond `end`; no `end` is the end of the level.
+    fn peek_until(&mut self, end: &Option<Vec<u8>>) -> Result<Option<&(Vec<u8>, Option<V>)>, TreeError> {
+        Ok(self.peek()?.filter(|(key, _)| end.as_ref().is_none_or(|end| key <= end)))
+    }
+    /// Drops the change that was looked at and checks the order of the one behind it.
+    fn take(&mut self) -> Result<(), TreeError> {
+        if let Some((before, _)) = self.next.take()
+            && let Some((key, _)) = self.peek()?
+        {
+            assert!(before < *key, "changes of a tree must ascend");
+        }
+        Ok(())
+    }
+}
+
+/// Walks the nodes of one level of the old tree, forward.
+struct Walker<'a> {
+    source: &'a dyn NodeSource,
+    root: &'a Arc<Node>,
+    level: u8,
+    /// From the root down to the parent of the present node, with the index taken in each.
+    path: Vec<(Arc<Node>, usize)>,
+}
+
+impl Walker<'_> {
+    /// Goes to the node that holds the key or would hold it: the first whose last key is not below it, or else
+    /// the last node of the level.
+    fn locate(&mut self, key: &[u8]) -> Result<Arc<Node>, TreeError> {
+        self.path.clear();
+        self.down(self.root.clone(), |node| node.search(key).0.min(node.len() - 1))
+    }
+
+    /// Goes to the next node of the level.
+    fn next(&mut self) -> Result<Option<Arc<Node>>, TreeError> {
+        while let Some((parent, index)) = self.path.pop() {
+            if index + 1 < parent.len() {
+                let child = load_child(self.source, &parent, index + 1)?;
+                self.path.push((parent, index + 1));
+                return self.down(child, |_| 0).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn down(&mut self, from: Arc<Node>, choose: impl Fn(&Node) -> usize) -> Result<Arc<Node>, TreeError> {
+        let mut node = from;
+        while node.level() > self.level {
+            let index = choose(&node);
+            let child = load_child(self.source, &node, index)?;
+            self.path.push((node, index));
+            node = child;
+        }
+        Ok(node)
+    }
+
+    /// The last key that belongs to the present node; none when it is the last of its level, to which all
+    /// greater keys belong too.
+    fn end_of(&self, node: &Node) -> Option<Vec<u8>> {
+        let last = self.path.iter().all(|(parent, index)| index + 1 == parent.len());
+        (!last).then(|| node.last_key())
+    }
+}

@@ -1,0 +1,399 @@
+//! The key section that leaves and inner nodes share: front-coded keys, readable in place.
+//!
+//! The prefix and suffix common to all keys are stored once. What is left of each key is coded against the one
+//! before it, and every 16th is whole, so that a search halves over those and then walks at most 15 steps.
+//! Layout in `docs/formats/tree-node.md`. It knows nothing about what the keys belong to.
+
+use millpond_types::limits::OBJECT_PATH_BYTES_MAX;
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+/// Keys between two that are stored whole.
+pub(crate) const RESTART_EVERY: usize = 16;
+/// Bytes of the section's own header: lengths of prefix and suffix, width of the restart table, three zeros.
+const HEADER: usize = 8;
+/// In the four bits of a length: the length minus this follows as an LEB128 integer.
+const ESCAPE: usize = 15;
+
+/// Where the keys of one node are inside its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    len: usize,
+    prefix: usize,
+    prefix_len: usize,
+    suffix_len: usize,
+    restart_width: usize,
+    restarts: usize,
+    data: usize,
+}
+
+/// Compares the two parts of a key, end to end, with a whole one.
+fn compare_parts(head: &[u8], tail: &[u8], whole: &[u8]) -> Ordering {
+    let cut = head.len().min(whole.len());
+    head[..cut]
+        .cmp(&whole[..cut])
+        .then_with(|| if head.len() > whole.len() { Ordering::Greater } else { tail.cmp(&whole[cut..]) })
+}
+
+/// Appends a length that did not fit four bits.
+fn put_escaped(out: &mut Vec<u8>, len: usize) {
+    if len >= ESCAPE {
+        let mut rest = len - ESCAPE;
+        while rest >= 0x80 {
+            out.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        out.push(rest as u8);
+    }
+}
+
+/// Takes one key's lengths at `at`: bytes shared with the key before, bytes of its own.
+fn step(bytes: &[u8], at: &mut usize) -> Option<(usize, usize)> {
+    let first = *bytes.get(*at)?;
+    *at += 1;
+    let mut lengths = [usize::from(first >> 4), usize::from(first & 15)];
+    for len in &mut lengths {
+        if *len == ESCAPE {
+            let mut shift = 0;
+            loop {
+                let byte = *bytes.get(*at)?;
+                *at += 1;
+                // 1,024 fits two bytes; a third cannot be ours.
+                if shift > 7 || (shift > 0 && byte == 0) {
+                    return None;
+                }
+                *len += usize::from(byte & 0x7f) << shift;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+                shift += 7;
+            }
+        }
+    }
+    Some((lengths[0], lengths[1]))
+}
+
+impl Keys {
+    /// Finds the parts of the section that runs from `at` to the end of the node, for `len` keys. Checks
+    /// bounds, not the keys themselves: see [`Keys::check`].
+    pub(crate) fn parse(bytes: &[u8], at: usize, len: usize) -> Result<Self, &'static str> {
+        let header = bytes.get(at..at + HEADER).ok_or("key section is cut off")?;
+        let prefix_len = usize::from(u16::from_le_bytes([header[0], header[1]]));
+        let suffix_len = usize::from(u16::from_le_bytes([header[2], header[3]]));
+        let restart_width = usize::from(header[4]);
+        if !matches!(restart_width, 2 | 4) || header[5..8] != [0; 3] {
+            return Err("key section header is malformed");
+        }
+        let prefix = at + HEADER;
+        let restarts = prefix + prefix_len + suffix_len;
+        let data = restarts + len.div_ceil(RESTART_EVERY) * restart_width;
+        if data > bytes.len() {
+            return Err("key section is cut off");
+        }
+        Ok(Self { len, prefix, prefix_len, suffix_len, restart_width, restarts, data })
+    }
+
+    /// Walks all keys: lengths within limits, strictly ascending, restarts where the table says, nothing left
+    /// over. After this no other function of this type can leave the node's bytes.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), &'static str> {
+        let (prefix, suffix) = (self.prefix(bytes), self.suffix(bytes));
+        if self.prefix_len + self.suffix_len > OBJECT_PATH_BYTES_MAX {
+            return Err("key is too long");
+        }
+        let mut at = self.data;
+        let mut key: Vec<u8> = Vec::with_capacity(OBJECT_PATH_BYTES_MAX);
+        key.extend_from_slice(prefix);
+        for index in 0..self.len {
+            let restart = index % RESTART_EVERY == 0;
+            if restart && self.restart(bytes, index / RESTART_EVERY) != Some(at) {
+                return Err("restart table does not match the keys");
+            }
+            let (shared, own) = step(bytes, &mut at).ok_or("key is cut off")?;
+            let own = bytes.get(at..at + own).ok_or("key is cut off")?;
+            at += own.len();
+            if restart && shared != 0 {
+                return Err("key at a restart is not whole");
+            }
+            let stem = self.prefix_len + shared;
+            if index > 0 && stem + self.suffix_len > key.len() {
+                return Err("key shares more than there is");
+            }
+            if index > 0 && compare_parts(own, suffix, &key[stem..]) != Ordering::Greater {
+                return Err("keys are not ascending");
+            }
+            let len = stem + own.len() + self.suffix_len;
+            if len == 0 || len > OBJECT_PATH_BYTES_MAX {
+                return Err("key is empty or too long");
+            }
+            key.truncate(stem);
+            key.extend_from_slice(own);
+            key.extend_from_slice(suffix);
+        }
+        if at == bytes.len() { Ok(()) } else { Err("trailing bytes") }
+    }
+
+    fn prefix<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.prefix..self.prefix + self.prefix_len]
+    }
+
+    fn suffix<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let at = self.prefix + self.prefix_len;
+        &bytes[at..at + self.suffix_len]
+    }
+
+    /// Where the group's first key starts.
+    fn restart(&self, bytes: &[u8], group: usize) -> Option<usize> {
+        let offset =
+            crate::node::get_uint(bytes, self.restarts + group * self.restart_width, self.restart_width);
+        self.data.checked_add(usize::try_from(offset).ok()?)
+    }
+
+    fn restart_checked(&self, bytes: &[u8], group: usize) -> usize {
+        self.restart(bytes, group).expect("the restart table was checked")
+    }
+
+    /// A walk that starts at this key; `index` must be below the number of keys.
+    pub(crate) fn walk(&self, bytes: &[u8], index: usize) -> KeyWalk {
+        let group = index / RESTART_EVERY;
+        let mut walk = KeyWalk {
+            index: group * RESTART_EVERY,
+            at: self.restart_checked(bytes, group),
+            key: Vec::with_capacity(self.prefix_len + self.suffix_len + 64),
+        };
+        walk.key.extend_from_slice(self.prefix(bytes));
+        walk.take(self, bytes);
+        while walk.index < index {
+            walk.advance(self, bytes);
+        }
+        walk
+    }
+
+    /// The key at this index.
+    pub(crate) fn key(&self, bytes: &[u8], index: usize) -> Vec<u8> {
+        self.walk(bytes, index).key
+    }
+
+    /// The index of the first key that is not below `target`, and whether it is `target`. The index is the
+    /// number of keys when all are below.
+    pub(crate) fn search(&self, bytes: &[u8], target: &[u8]) -> (usize, bool) {
+        let (prefix, suffix) = (self.prefix(bytes), self.suffix(bytes));
+        let Some(rest) = target.strip_prefix(prefix) else {
+            return (if target < prefix { 0 } else { self.len }, false);
+        };
+        // The first group whose whole key is above the target; the target is in the group before it.
+        let (mut low, mut high) = (0, self.len.div_ceil(RESTART_EVERY));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut at = self.restart_checked(bytes, middle);
+            let (_, own) = step(bytes, &mut at).expect("keys were checked");
+            match compare_parts(&bytes[at..at + own], suffix, rest) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return (middle * RESTART_EVERY, true),
+                Ordering::Greater => high = middle,
+            }
+        }
+        if low == 0 {
+            return (0, false);
+        }
+        let start = (low - 1) * RESTART_EVERY;
+        let mut at = self.restart_checked(bytes, low - 1);
+        let mut stem = [0u8; OBJECT_PATH_BYTES_MAX];
+        for index in start..(start + RESTART_EVERY).min(self.len) {
+            let (shared, own) = step(bytes, &mut at).expect("keys were checked");
+            stem[shared..shared + own].copy_from_slice(&bytes[at..at + own]);
+            at += own;
+            match compare_parts(&stem[..shared + own], suffix, rest) {
+                Ordering::Less => {}
+                Ordering::Equal => return (index, true),
+                Ordering::Greater => return (index, false),
+            }
+        }
+        ((start + RESTART_EVERY).min(self.len), false)
+    }
+
+    /// The index of the first key within the bound, or the number of keys.
+    pub(crate) fn first_within(&self, bytes: &[u8], from: Bound<&[u8]>) -> usize {
+        match from {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => self.search(bytes, key).0,
+            Bound::Excluded(key) => {
+                let (index, exact) = self.search(bytes, key);
+                index + usize::from(exact)
+            }
+        }
+    }
+}
+
+/// A walk over the keys of one node. It holds no reference, so that cursors can own node and walk together; it
+/// must be used with the node it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyWalk {
+    index: usize,
+    /// Where the next key starts.
+    at: usize,
+    key: Vec<u8>,
+}
+
+impl KeyWalk {
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+    /// Goes to the next key; false at the end, and then the walk stays at the last key.
+    pub(crate) fn advance(&mut self, keys: &Keys, bytes: &[u8]) -> bool {
+        if self.index + 1 >= keys.len {
+            return false;
+        }
+        self.index += 1;
+        self.take(keys, bytes);
+        true
+    }
+    fn take(&mut self, keys: &Keys, bytes: &[u8]) {
+        let (shared, own) = step(bytes, &mut self.at).expect("keys were checked");
+        self.key.truncate(keys.prefix_len + shared);
+        self.key.extend_from_slice(&bytes[self.at..self.at + own]);
+        self.key.extend_from_slice(keys.suffix(bytes));
+        self.at += own;
+    }
+}
+
+/// Keys on their way into a node.
+#[derive(Default)]
+pub(crate) struct KeyArena {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl KeyArena {
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        self.len().checked_sub(1).map(|index| self.get(index))
+    }
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Appends the key section for all keys, of which there is at least one.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let first = self.get(0);
+        let last = self.get(self.len() - 1);
+        // Ascending order makes the prefix of the outermost two that of all.
+        let prefix = common(first.iter(), last.iter());
+        let mut suffix = first.len() - prefix;
+        for index in 1..self.len() {
+            let stem = &self.get(index)[prefix..];
+            suffix = suffix.min(common(first[prefix..].iter().rev(), stem.iter().rev()));
+        }
+        if self.len() == 1 {
+            suffix = 0;
+        }
+        let mut data = Vec::with_capacity(self.len() * 8);
+        let mut restarts = Vec::with_capacity(self.len().div_ceil(RESTART_EVERY));
+        let mut before: &[u8] = &[];
+        for index in 0..self.len() {
+            let key = self.get(index);
+            let stem = &key[prefix..key.len() - suffix];
+            let shared = if index % RESTART_EVERY == 0 {
+                restarts.push(data.len());
+                0
+            } else {
+                common(before.iter(), stem.iter())
+            };
+            let own = &stem[shared..];
+            data.push((shared.min(ESCAPE) << 4 | own.len().min(ESCAPE)) as u8);
+            put_escaped(&mut data, shared);
+            put_escaped(&mut data, own.len());
+            data.extend_from_slice(own);
+            before = stem;
+        }
+        let restart_width = if data.len() <= usize::from(u16::MAX) { 2 } else { 4 };
+        out.extend_from_slice(&(prefix as u16).to_le_bytes());
+        out.extend_from_slice(&(suffix as u16).to_le_bytes());
+        out.extend_from_slice(&[restart_width, 0, 0, 0]);
+        out.extend_from_slice(&first[..prefix]);
+        out.extend_from_slice(&first[first.len() - suffix..]);
+        for restart in restarts {
+            out.extend_from_slice(&(restart as u64).to_le_bytes()[..usize::from(restart_width)]);
+        }
+        out.extend_from_slice(&data);
+    }
+}
+
+fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
+    a.zip(b).take_while(|(x, y)| x == y).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn section(keys: &BTreeSet<Vec<u8>>) -> Vec<u8> {
+        let mut arena = KeyArena::default();
+        keys.iter().for_each(|key| arena.push(key));
+        let mut out = vec![0xaa; 3];
+        arena.encode(&mut out);
+        out
+    }
+
+    fn any_key() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 1..4),
+            prop::collection::vec(prop::sample::select(b"a/".to_vec()), 1..40),
+            (0u32..3000).prop_map(|i| format!("data/train/{i}.jpeg").into_bytes()),
+            (0u8..8).prop_map(|b| vec![b'a' + b; 1024]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn sections_read_as_written(keys in prop::collection::btree_set(any_key(), 1..200), probe in any_key()) {
+            let bytes = section(&keys);
+            let parsed = Keys::parse(&bytes, 3, keys.len()).unwrap();
+            parsed.check(&bytes).unwrap();
+            let list: Vec<_> = keys.iter().cloned().collect();
+            let mut walk = parsed.walk(&bytes, 0);
+            for (i, key) in list.iter().enumerate() {
+                prop_assert_eq!(&parsed.key(&bytes, i), key);
+                prop_assert_eq!(walk.key(), &key[..]);
+                prop_assert_eq!(parsed.search(&bytes, key), (i, true));
+                prop_assert_eq!(walk.advance(&parsed, &bytes), i + 1 < list.len());
+            }
+            let expected = list.partition_point(|key| *key < probe);
+            prop_assert_eq!(parsed.search(&bytes, &probe), (expected, list.get(expected) == Some(&probe)));
+            prop_assert_eq!(parsed.search(&bytes, b""), (0, false));
+        }
+
+        #[test]
+        fn damaged_sections_are_refused_or_harmless(
+            keys in prop::collection::btree_set(any_key(), 1..60), at in any::<prop::sample::Index>(), to in any::<u8>(),
+        ) {
+            let mut bytes = section(&keys);
+            let at = 3 + at.index(bytes.len() - 3);
+            bytes[at] = to;
+            if let Ok(parsed) = Keys::parse(&bytes, 3, keys.len())
+                && parsed.check(&bytes).is_ok()
+            {
+                for i in 0..keys.len() {
+                    let key = parsed.key(&bytes, i);
+                    prop_assert_eq!(parsed.search(&bytes, &key), (i, true));
+                }
+            }
+        }
+    }
+}

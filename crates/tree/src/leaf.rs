@@ -1,0 +1,563 @@
+//! Leaves: entries by column, uncompressed, readable in place. Layout in `docs/formats/tree-node.md`.
+//!
+//! A column whose values are all equal costs nothing beyond the header. What is rare or of variable length
+//! (explicit addresses, declared checksums, part counts, extra facts) shares one section, and a leaf without
+//! any of it has no such section.
+
+use crate::boundary::LEAF_ENTRIES_MAX;
+use crate::build::{Built, NodeBuilder};
+use crate::keys::{KeyArena, Keys};
+use crate::node::{FORMAT, Sections, get_uint, put_uint, width_of};
+use crate::{Node, TreeError};
+use bytes::Bytes;
+use millpond_types::entry::{decode_extra, encode_extra};
+use millpond_types::{
+    Address, Attributes, Checksum, Content, ContentHash, DecodeError, Entry, NodeId, Reader, Timestamp,
+    Writer,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+const HASH_COLUMN: u8 = 1;
+const MD5_COLUMN: u8 = 2;
+
+// The kind of an entry, one byte: what its other columns mean.
+const CONTENT: u8 = 0b0000_0011;
+const CONTENT_WHOLE: u8 = 0;
+const CONTENT_PARTS: u8 = 1;
+const CONTENT_DECLARED: u8 = 2;
+const CHECKSUM: u8 = 0b0000_1100;
+const CHECKSUM_MD5: u8 = 0 << 2;
+const CHECKSUM_MD5_PARTS: u8 = 1 << 2;
+const CHECKSUM_DECLARED: u8 = 2 << 2;
+const ADDRESS: u8 = 0b0011_0000;
+const ADDRESS_CAS: u8 = 0 << 4;
+const ADDRESS_RULE: u8 = 1 << 4;
+const ADDRESS_EXPLICIT: u8 = 2 << 4;
+const EXTRA: u8 = 0b0100_0000;
+
+fn kind_of(entry: &Entry) -> u8 {
+    let content = match entry.content {
+        Content::Whole(_) => CONTENT_WHOLE,
+        Content::Parts(_) => CONTENT_PARTS,
+        Content::Declared => CONTENT_DECLARED,
+    };
+    let checksum = match entry.checksum {
+        Checksum::Md5(_) => CHECKSUM_MD5,
+        Checksum::Md5Parts(..) => CHECKSUM_MD5_PARTS,
+        Checksum::Declared(_) => CHECKSUM_DECLARED,
+    };
+    let address = match entry.address {
+        Address::Cas => ADDRESS_CAS,
+        Address::Rule(_) => ADDRESS_RULE,
+        Address::Explicit(_) => ADDRESS_EXPLICIT,
+    };
+    content | checksum | address | if entry.extra.is_empty() { 0 } else { EXTRA }
+}
+
+fn kind_is_known(kind: u8) -> bool {
+    kind & CONTENT <= CONTENT_DECLARED
+        && kind & CHECKSUM <= CHECKSUM_DECLARED
+        && kind & ADDRESS <= ADDRESS_EXPLICIT
+        && kind <= CONTENT | CHECKSUM | ADDRESS | EXTRA
+}
+
+/// One column of fixed-width integers: where it starts and how wide it is. Width 0: every value is 0.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    start: usize,
+    width: usize,
+}
+
+impl Column {
+    fn get(self, bytes: &[u8], index: usize) -> u64 {
+        get_uint(bytes, self.start + index * self.width, self.width)
+    }
+}
+
+/// Byte strings one after the other behind a table of their ends.
+#[derive(Clone, Copy, Debug)]
+struct Strings {
+    ends: Column,
+    count: usize,
+    data: usize,
+}
+
+impl Strings {
+    /// The string at the index. Ends were checked to ascend within the section.
+    fn get<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
+        let (from, to) = self.range(bytes, index);
+        &bytes[from..to]
+    }
+    fn range(&self, bytes: &[u8], index: usize) -> (usize, usize) {
+        let from = if index == 0 { 0 } else { self.ends.get(bytes, index - 1) as usize };
+        (self.data + from, self.data + self.ends.get(bytes, index) as usize)
+    }
+    /// Checks that the ends ascend and that the last one is `len`.
+    fn check(&self, bytes: &[u8], len: u64) -> Result<(), &'static str> {
+        let mut before = 0;
+        for index in 0..self.count {
+            let end = self.ends.get(bytes, index);
+            if end < before {
+                return Err("string table does not ascend");
+            }
+            before = end;
+        }
+        if before == len { Ok(()) } else { Err("string table does not match its data") }
+    }
+}
+
+/// Where everything is in a leaf's bytes.
+pub(crate) struct LeafLayout {
+    pub(crate) len: usize,
+    pub(crate) total_bytes: u64,
+    kind_constant: u8,
+    size_base: u64,
+    mtime_base: i64,
+    hashes: Option<usize>,
+    md5s: Option<usize>,
+    kinds: Column,
+    sizes: Column,
+    mtimes: Column,
+    attributes: Column,
+    dictionary: Strings,
+    variable: Option<Strings>,
+    /// Lengths of the data of both string sections, for [`LeafLayout::check`].
+    data_lens: (u64, u64),
+    pub(crate) keys: Keys,
+    /// Attributes of the dictionary, decoded at first use.
+    decoded: Box<[OnceLock<Arc<Attributes>>]>,
+}
+
+impl LeafLayout {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        let mut header = Sections { bytes, at: 2 };
+        let columns = header.uint(1)? as u8;
+        let kind_width = header.uint(1)? as usize;
+        let kind_constant = header.uint(1)? as u8;
+        let size_width = header.uint(1)? as usize;
+        let mtime_width = header.uint(1)? as usize;
+        let attribute_width = header.uint(1)? as usize;
+        let len = header.uint(4)?;
+        let dictionary_len = header.uint(4)?;
+        let total_bytes = header.uint(8)?;
+        let size_base = header.uint(8)?;
+        let mtime_base = header.uint(8)? as i64;
+        let dictionary_data = header.uint(4)?;
+        let variable_data = header.uint(4)?;
+        let variable_width = header.uint(1)? as usize;
+        if header.uint(3)? != 0 || columns & !(HASH_COLUMN | MD5_COLUMN) != 0 {
+            return Err("leaf header is malformed");
+        }
+        if len == 0 || len > LEAF_ENTRIES_MAX || dictionary_len == 0 || dictionary_len > len {
+            return Err("number of entries is out of range");
+        }
+        if kind_width > 1 || size_width > 8 || mtime_width > 8 || attribute_width > 2 || variable_width > 4 {
+            return Err("column is too wide");
+        }
+        let (len, dictionary_len) = (len as usize, dictionary_len as usize);
+        let mut column = |count, width| -> Result<Column, &'static str> {
+            Ok(Column { start: header.column(count, width)?, width })
+        };
+        let hashes = (columns & HASH_COLUMN != 0).then(|| column(len, 32)).transpose()?;
+        let md5s = (columns & MD5_COLUMN != 0).then(|| column(len, 16)).transpose()?;
+        let kinds = column(len, kind_width)?;
+        let sizes = column(len, size_width)?;
+        let mtimes = column(len, mtime_width)?;
+        let attributes = column(len, attribute_width)?;
+        let ends = column(dictionary_len, 4)?;
+        let data = column(1, dictionary_data as usize)?.start;
+        let dictionary = Strings { ends, count: dictionary_len, data };
+        let variable = if variable_width > 0 {
+            let ends = column(len, variable_width)?;
+            Some(Strings { ends, count: len, data: column(1, variable_data as usize)?.start })
+        } else if variable_data == 0 {
+            None
+        } else {
+            return Err("leaf header is malformed");
+        };
+        let keys = Keys::parse(bytes, header.at, len)?;
+        Ok(Self {
+            len,
+            total_bytes,
+            kind_constant,
+            size_base,
+            mtime_base,
+            hashes: hashes.map(|c| c.start),
+            md5s: md5s.map(|c| c.start),
+            kinds,
+            sizes,
+            mtimes,
+            attributes,
+            dictionary,
+            variable,
+            data_lens: (dictionary_data, variable_data),
+            keys,
+            decoded: (0..dictionary_len).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// The part of the checks that is not needed for bytes just written. After it nothing here can leave the
+    /// node's bytes; what is inside attributes and variable records is checked when it is read.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), &'static str> {
+        self.dictionary.check(bytes, self.data_lens.0)?;
+        if let Some(variable) = &self.variable {
+            variable.check(bytes, self.data_lens.1)?;
+        }
+        let mut total_bytes = 0u64;
+        for index in 0..self.len {
+            let kind = self.kind(bytes, index);
+            if !kind_is_known(kind) {
+                return Err("unknown kind of entry");
+            }
+            if (kind & CONTENT != CONTENT_DECLARED && self.hashes.is_none())
+                || (kind & CHECKSUM != CHECKSUM_DECLARED && self.md5s.is_none())
+            {
+                return Err("a column that an entry needs is missing");
+            }
+            if self.attribute_index(bytes, index) >= self.dictionary.count {
+                return Err("attributes are not in the dictionary");
+            }
+            total_bytes = total_bytes.saturating_add(self.size(bytes, index));
+        }
+        if total_bytes != self.total_bytes {
+            return Err("total is not the sum over the entries");
+        }
+        self.keys.check(bytes)
+    }
+
+    fn kind(&self, bytes: &[u8], index: usize) -> u8 {
+        // One of the two is always zero.
+        self.kind_constant | self.kinds.get(bytes, index) as u8
+    }
+    pub(crate) fn size(&self, bytes: &[u8], index: usize) -> u64 {
+        self.size_base.wrapping_add(self.sizes.get(bytes, index))
+    }
+    fn mtime(&self, bytes: &[u8], index: usize) -> i64 {
+        self.mtime_base.wrapping_add(self.mtimes.get(bytes, index) as i64)
+    }
+    fn attribute_index(&self, bytes: &[u8], index: usize) -> usize {
+        self.attributes.get(bytes, index) as usize
+    }
+    fn attribute_bytes<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
+        self.dictionary.get(bytes, self.attribute_index(bytes, index))
+    }
+    fn variable<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
+        self.variable.as_ref().map_or(&[], |strings| strings.get(bytes, index))
+    }
+    fn hash<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
+        self.hashes.map_or(&[0; 32], |start| &bytes[start + index * 32..][..32])
+    }
+    fn md5<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
+        self.md5s.map_or(&[0; 16], |start| &bytes[start + index * 16..][..16])
+    }
+
+    fn attributes(&self, bytes: &Bytes, index: usize) -> Result<Arc<Attributes>, DecodeError> {
+        let at = self.attribute_index(bytes, index);
+        let slot = &self.decoded[at];
+        if let Some(known) = slot.get() {
+            return Ok(known.clone());
+        }
+        let (from, to) = self.dictionary.range(bytes, at);
+        let attributes = Arc::new(Attributes::decode(bytes.slice(from..to))?);
+        Ok(slot.get_or_init(|| attributes).clone())
+    }
+
+    pub(crate) fn entry(&self, bytes: &Bytes, index: usize) -> Result<Entry, DecodeError> {
+        let kind = self.kind(bytes, index);
+        let mut record = Reader::new(match &self.variable {
+            Some(strings) => {
+                let (from, to) = strings.range(bytes, index);
+                bytes.slice(from..to)
+            }
+            None => Bytes::new(),
+        });
+        let hash = || ContentHash(self.hash(bytes, index).try_into().expect("32 bytes"));
+        let content = match kind & CONTENT {
+            CONTENT_WHOLE => Content::Whole(hash()),
+            CONTENT_PARTS => Content::Parts(hash()),
+            _ => Content::Declared,
+        };
+        let md5 = || -> [u8; 16] { self.md5(bytes, index).try_into().expect("16 bytes") };
+        let fit = |value: u64| u32::try_from(value).map_err(|_| DecodeError("integer does not fit"));
+        let checksum = match kind & CHECKSUM {
+            CHECKSUM_MD5 => Checksum::Md5(md5()),
+            CHECKSUM_MD5_PARTS => Checksum::Md5Parts(md5(), fit(record.uint()?)?),
+            _ => Checksum::Declared(record.text()?),
+        };
+        let address = match kind & ADDRESS {
+            ADDRESS_CAS => Address::Cas,
+            ADDRESS_RULE => Address::Rule(fit(record.uint()?)?),
+            // A copy: a name of a few bytes must not keep the whole leaf in memory.
+            _ => Address::Explicit(Bytes::copy_from_slice(&record.bytes()?)),
+        };
+        let mut extra = BTreeMap::new();
+        if kind & EXTRA != 0 {
+            let rest = record.raw(record.remaining())?;
+            extra = decode_extra(Bytes::copy_from_slice(&rest))?;
+        }
+        record.end()?;
+        Ok(Entry {
+            content,
+            size: self.size(bytes, index),
+            mtime: Timestamp(self.mtime(bytes, index)),
+            checksum,
+            address,
+            attributes: self.attributes(bytes, index)?,
+            extra,
+        })
+    }
+
+    /// Whether two entries are equal in everything, read without decoding them.
+    pub(crate) fn equal(&self, bytes: &[u8], index: usize, other: &Self, theirs: &[u8], at: usize) -> bool {
+        self.hash(bytes, index) == other.hash(theirs, at)
+            && self.size(bytes, index) == other.size(theirs, at)
+            && self.mtime(bytes, index) == other.mtime(theirs, at)
+            && self.kind(bytes, index) == other.kind(theirs, at)
+            && self.md5(bytes, index) == other.md5(theirs, at)
+            && self.attribute_bytes(bytes, index) == other.attribute_bytes(theirs, at)
+            && self.variable(bytes, index) == other.variable(theirs, at)
+    }
+}
+
+/// Collects the entries of one leaf after the other. Entries that come from another leaf are copied column by
+/// column and never decoded.
+pub(crate) struct LeafBuilder {
+    puts: Puts,
+    keys: KeyArena,
+    hashes: Vec<u8>,
+    md5s: Vec<u8>,
+    kinds: Vec<u8>,
+    sizes: Vec<u64>,
+    mtimes: Vec<i64>,
+    attributes: Vec<u16>,
+    dictionary: Dictionary,
+    variable: Vec<u8>,
+    variable_ends: Vec<usize>,
+}
+
+/// What a put does when the old entry holds the same object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Puts {
+    /// The old entry stays, with its mtime and address: writing the same object again is no change.
+    KeepSameObject,
+    /// The new entry is taken as it is.
+    Exact,
+}
+
+/// The distinct attributes of the leaf being built, in the order of first use.
+#[derive(Default)]
+struct Dictionary {
+    all: Vec<Bytes>,
+    places: HashMap<Bytes, u16>,
+    /// Places of the dictionary of the leaf that entries were last copied from.
+    copied: Option<(NodeId, Vec<Option<u16>>)>,
+    /// The attributes last pushed: entries written together mostly share them.
+    pushed: Option<(Arc<Attributes>, u16)>,
+}
+
+impl Dictionary {
+    fn place(&mut self, encoded: Bytes) -> u16 {
+        let next = self.all.len() as u16;
+        let all = &mut self.all;
+        *self.places.entry(encoded).or_insert_with_key(|encoded| {
+            all.push(encoded.clone());
+            next
+        })
+    }
+    fn push(&mut self, attributes: &Arc<Attributes>) -> u16 {
+        if let Some((last, place)) = &self.pushed
+            && Arc::ptr_eq(last, attributes)
+        {
+            return *place;
+        }
+        let place = self.place(attributes.encode().into());
+        self.pushed = Some((attributes.clone(), place));
+        place
+    }
+    fn copy(&mut self, from: &Node, index: usize) -> u16 {
+        let leaf = from.leaf();
+        let at = leaf.attribute_index(from.bytes(), index);
+        if self.copied.as_ref().is_none_or(|(id, _)| *id != from.id()) {
+            self.copied = Some((from.id(), vec![None; leaf.dictionary.count]));
+        }
+        if let Some((_, places)) = &self.copied
+            && let Some(place) = places[at]
+        {
+            return place;
+        }
+        let (start, end) = leaf.dictionary.range(from.bytes(), at);
+        let place = self.place(from.bytes().slice(start..end));
+        if let Some((_, places)) = &mut self.copied {
+            places[at] = Some(place);
+        }
+        place
+    }
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl LeafBuilder {
+    pub(crate) fn new(puts: Puts) -> Self {
+        Self {
+            puts,
+            keys: KeyArena::default(),
+            hashes: Vec::new(),
+            md5s: Vec::new(),
+            kinds: Vec::new(),
+            sizes: Vec::new(),
+            mtimes: Vec::new(),
+            attributes: Vec::new(),
+            dictionary: Dictionary::default(),
+            variable: Vec::new(),
+            variable_ends: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.hashes.clear();
+        self.md5s.clear();
+        self.kinds.clear();
+        self.sizes.clear();
+        self.mtimes.clear();
+        self.attributes.clear();
+        self.dictionary.clear();
+        self.variable.clear();
+        self.variable_ends.clear();
+    }
+}
+
+impl NodeBuilder for LeafBuilder {
+    type Value = Entry;
+
+    fn level(&self) -> u8 {
+        0
+    }
+    fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    fn push(&mut self, key: &[u8], entry: &Entry) {
+        self.keys.push(key);
+        self.kinds.push(kind_of(entry));
+        self.hashes.extend_from_slice(&entry.hash().0);
+        let mut record = Writer::new();
+        let md5 = match &entry.checksum {
+            Checksum::Md5(md5) => *md5,
+            Checksum::Md5Parts(md5, parts) => {
+                record.uint(u64::from(*parts));
+                *md5
+            }
+            Checksum::Declared(text) => {
+                record.text(text);
+                [0; 16]
+            }
+        };
+        self.md5s.extend_from_slice(&md5);
+        match &entry.address {
+            Address::Cas => {}
+            Address::Rule(rule) => {
+                record.uint(u64::from(*rule));
+            }
+            Address::Explicit(name) => {
+                record.bytes(name);
+            }
+        }
+        if !entry.extra.is_empty() {
+            record.raw(&encode_extra(&entry.extra));
+        }
+        self.sizes.push(entry.size);
+        self.mtimes.push(entry.mtime.millis());
+        self.attributes.push(self.dictionary.push(&entry.attributes));
+        self.variable.extend_from_slice(&record.finish());
+        self.variable_ends.push(self.variable.len());
+    }
+
+    fn copy(&mut self, key: &[u8], from: &Node, index: usize) {
+        let (leaf, bytes) = (from.leaf(), from.bytes());
+        self.keys.push(key);
+        self.kinds.push(leaf.kind(bytes, index));
+        self.hashes.extend_from_slice(leaf.hash(bytes, index));
+        self.md5s.extend_from_slice(leaf.md5(bytes, index));
+        self.sizes.push(leaf.size(bytes, index));
+        self.mtimes.push(leaf.mtime(bytes, index));
+        self.attributes.push(self.dictionary.copy(from, index));
+        self.variable.extend_from_slice(leaf.variable(bytes, index));
+        self.variable_ends.push(self.variable.len());
+    }
+
+    fn already(&self, from: &Node, index: usize, value: &Entry) -> Result<bool, TreeError> {
+        let old = from.entry(index)?;
+        Ok(match self.puts {
+            Puts::KeepSameObject => old.same_object(value),
+            Puts::Exact => old == *value,
+        })
+    }
+
+    fn finish(&mut self) -> Built {
+        let len = self.kinds.len();
+        let min_max = |values: &[u64]| {
+            (values.iter().copied().min().unwrap_or(0), values.iter().copied().max().unwrap_or(0))
+        };
+        let one_kind = self.kinds.iter().all(|kind| *kind == self.kinds[0]);
+        let (kind_width, kind_constant) = if one_kind { (0, self.kinds[0]) } else { (1, 0) };
+        let (size_base, size_max) = min_max(&self.sizes);
+        let size_width = width_of(size_max - size_base);
+        let mtime_base = self.mtimes.iter().copied().min().unwrap_or(0);
+        let mtime_max = self.mtimes.iter().copied().max().unwrap_or(0);
+        let mtime_width = width_of(mtime_max.wrapping_sub(mtime_base) as u64);
+        let attribute_width = width_of(self.dictionary.all.len() as u64 - 1);
+        let dictionary_data: usize = self.dictionary.all.iter().map(Bytes::len).sum();
+        let variable_width = if self.variable.is_empty() { 0 } else { width_of(self.variable.len() as u64) };
+        assert!(
+            self.variable.len().max(dictionary_data) <= u32::MAX as usize,
+            "limits on attributes and extra facts keep a leaf's sections below 4 GiB"
+        );
+        let total_bytes = self.sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
+        let hash_column = self.kinds.iter().any(|k| k & CONTENT != CONTENT_DECLARED);
+        let md5_column = self.kinds.iter().any(|k| k & CHECKSUM != CHECKSUM_DECLARED);
+        let columns = if hash_column { HASH_COLUMN } else { 0 } | if md5_column { MD5_COLUMN } else { 0 };
+
+        let mut out = Vec::with_capacity(len * 72 + dictionary_data + self.variable.len() + 4096);
+        out.extend_from_slice(&[FORMAT, 0, columns, kind_width, kind_constant]);
+        out.extend_from_slice(&[size_width, mtime_width, attribute_width]);
+        put_uint(&mut out, len as u64, 4);
+        put_uint(&mut out, self.dictionary.all.len() as u64, 4);
+        put_uint(&mut out, total_bytes, 8);
+        put_uint(&mut out, size_base, 8);
+        put_uint(&mut out, mtime_base as u64, 8);
+        put_uint(&mut out, dictionary_data as u64, 4);
+        put_uint(&mut out, self.variable.len() as u64, 4);
+        out.extend_from_slice(&[variable_width, 0, 0, 0]);
+        if hash_column {
+            out.extend_from_slice(&self.hashes);
+        }
+        if md5_column {
+            out.extend_from_slice(&self.md5s);
+        }
+        if kind_width > 0 {
+            out.extend_from_slice(&self.kinds);
+        }
+        self.sizes.iter().for_each(|size| put_uint(&mut out, size - size_base, size_width));
+        for mtime in &self.mtimes {
+            put_uint(&mut out, mtime.wrapping_sub(mtime_base) as u64, mtime_width);
+        }
+        self.attributes.iter().for_each(|place| put_uint(&mut out, u64::from(*place), attribute_width));
+        let mut end = 0;
+        for encoded in &self.dictionary.all {
+            end += encoded.len();
+            put_uint(&mut out, end as u64, 4);
+        }
+        self.dictionary.all.iter().for_each(|encoded| out.extend_from_slice(encoded));
+        if variable_width > 0 {
+            self.variable_ends.iter().for_each(|end| put_uint(&mut out, *end as u64, variable_width));
+            out.extend_from_slice(&self.variable);
+        }
+        self.keys.encode(&mut out);
+        let last_key = self.keys.last().expect("a node is finished when it holds something").to_vec();
+        self.clear();
+        Built { node: Node::written(out), last_key }
+    }
+}
