@@ -136,7 +136,7 @@ impl NodeSink for Pending {
 /// What changing a level did.
 struct Outcome {
     /// For the level above, ascending: last keys of nodes that went, nodes that came.
-    changes: Vec<(Vec<u8>, Option<Child>)>,
+    changes: Vec<ChangeAt<Child>>,
     /// All nodes that runs wrote, ascending, also those that turned out to be the old ones.
     came: Vec<(Vec<u8>, Child)>,
 }
@@ -152,7 +152,7 @@ impl Run<'_> {
     fn level<B: NodeBuilder>(
         self,
         builder: B,
-        changes: impl Iterator<Item = Result<(Vec<u8>, Option<B::Value>), TreeError>>,
+        changes: impl Iterator<Item = Result<ChangeAt<B::Value>, TreeError>>,
     ) -> Result<Outcome, TreeError> {
         let mut nodes =
             Walker { source: self.source, root: self.root, level: builder.level(), path: Vec::new() };
@@ -220,7 +220,7 @@ fn settle(went: Vec<(Vec<u8>, Child)>, came: Vec<Built>, outcome: &mut Outcome, 
 fn merge_node<B: NodeBuilder>(
     node: &Node,
     end: &Option<Vec<u8>>,
-    changes: &mut Ordered<impl Iterator<Item = Result<(Vec<u8>, Option<B::Value>), TreeError>>, B::Value>,
+    changes: &mut Ordered<impl Iterator<Item = Result<ChangeAt<B::Value>, TreeError>>, B::Value>,
     level: &mut Level<B>,
     came: &mut Vec<Built>,
 ) -> Result<(), TreeError> {
@@ -263,21 +263,24 @@ fn merge_node<B: NodeBuilder>(
     }
 }
 
+/// A key and what is put there; nothing deletes it.
+type ChangeAt<V> = (Vec<u8>, Option<V>);
+
 /// Changes with a look ahead.
 struct Ordered<I, V> {
     inner: I,
-    next: Option<(Vec<u8>, Option<V>)>,
+    next: Option<ChangeAt<V>>,
 }
 
-impl<V, I: Iterator<Item = Result<(Vec<u8>, Option<V>), TreeError>>> Ordered<I, V> {
-    fn peek(&mut self) -> Result<Option<&(Vec<u8>, Option<V>)>, TreeError> {
+impl<V, I: Iterator<Item = Result<ChangeAt<V>, TreeError>>> Ordered<I, V> {
+    fn peek(&mut self) -> Result<Option<&ChangeAt<V>>, TreeError> {
         if self.next.is_none() {
             self.next = self.inner.next().transpose()?;
         }
         Ok(self.next.as_ref())
     }
     /// The next change if its key is not beyond `end`; no `end` is the end of the level.
-    fn peek_until(&mut self, end: &Option<Vec<u8>>) -> Result<Option<&(Vec<u8>, Option<V>)>, TreeError> {
+    fn peek_until(&mut self, end: &Option<Vec<u8>>) -> Result<Option<&ChangeAt<V>>, TreeError> {
         Ok(self.peek()?.filter(|(key, _)| end.as_ref().is_none_or(|end| key <= end)))
     }
     /// Drops the change that was looked at and checks the order of the one behind it.

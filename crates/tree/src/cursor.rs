@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Goes into subtrees until the cursor is at an entry or the end.
-    pub(crate) fn to_entry(&mut self) -> Result<(), TreeError> {
+    pub(crate) fn reach_entry(&mut self) -> Result<(), TreeError> {
         self.open()?;
         while let At::Subtree(..) = self.at() {
             self.descend()?;
@@ -155,7 +155,7 @@ impl<'a> Cursor<'a> {
     /// over are not read.
     pub(crate) fn seek(&mut self, from: Bound<&[u8]>) {
         if self.frames.is_empty() {
-            if self.unread.is_some() && self.from_is_before(from) {
+            if self.unread.is_some() && self.begins_before(from) {
                 self.from = Some(from.map(<[u8]>::to_vec));
             }
             return;
@@ -171,7 +171,7 @@ impl<'a> Cursor<'a> {
                     frame.index = index;
                     frame.walk = frame.walk.take().map(|_| frame.node.walk(index));
                 }
-                if frame.walk.is_none() && self.from_is_before(from) {
+                if frame.walk.is_none() && self.begins_before(from) {
                     self.from = Some(from.map(<[u8]>::to_vec));
                 }
                 return;
@@ -184,7 +184,7 @@ impl<'a> Cursor<'a> {
     /// The entry with this key, for keys that come in ascending order.
     pub(crate) fn find(&mut self, key: &[u8]) -> Result<Option<Entry>, TreeError> {
         self.seek(Bound::Included(key));
-        self.to_entry()?;
+        self.reach_entry()?;
         match self.at() {
             At::Entry(leaf, index, found) if found == key => leaf.entry(index).map(Some),
             _ => Ok(None),
@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the bound lies beyond the one that is still to be honoured.
-    fn from_is_before(&self, from: Bound<&[u8]>) -> bool {
+    fn begins_before(&self, from: Bound<&[u8]>) -> bool {
         let rank = |bound: Bound<&[u8]>| match bound {
             Bound::Unbounded => None,
             Bound::Included(key) => Some((key.to_vec(), false)),

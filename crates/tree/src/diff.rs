@@ -84,6 +84,7 @@ pub(crate) struct RawDiff<'a> {
 }
 
 /// Which side goes on.
+#[allow(clippy::large_enum_variant)] // lives for one step; a box would cost an allocation per difference
 enum Step {
     Skip,
     Descend { left: bool, right: bool },

@@ -337,6 +337,7 @@ fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test a panic is the report
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -360,7 +361,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn sections_read_as_written(keys in prop::collection::btree_set(any_key(), 1..200), probe in any_key()) {
             let bytes = section(&keys);

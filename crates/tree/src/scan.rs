@@ -30,7 +30,7 @@ impl<'a> Scan<'a> {
     /// Those of the source; [`TreeError::Damaged`].
     #[allow(clippy::should_implement_trait)] // it can fail, and callers stop at the first failure
     pub fn next(&mut self) -> Result<Option<(ObjectPath, Entry)>, TreeError> {
-        self.cursor.to_entry()?;
+        self.cursor.reach_entry()?;
         let At::Entry(leaf, index, key) = self.cursor.at() else { return Ok(None) };
         let item = (path(key), leaf.entry(index)?);
         self.cursor.advance();
@@ -60,7 +60,7 @@ impl<'a> Scan<'a> {
     /// # Errors
     /// As [`Scan::next`].
     pub fn peek_key(&mut self) -> Result<Option<&[u8]>, TreeError> {
-        self.cursor.to_entry()?;
+        self.cursor.reach_entry()?;
         match self.cursor.at() {
             At::Entry(_, _, key) => Ok(Some(key)),
             _ => Ok(None),
