@@ -1,0 +1,34 @@
+# The commands of this repository. Each target is a few lines; what is longer lives in scripts/.
+
+# Rounds of the crash harness, and extra arguments for `make bench` and `make crash`.
+N ?= 20
+ARGS ?=
+
+.PHONY: help run test bench crash check
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build the release binary and start it here with a sample repository
+	@scripts/system-packages
+	cargo build --locked --release --package millpond
+	exec target/release/millpond up $(ARGS)
+
+test: ## run all tests: crates, then real clients against the real server
+	@scripts/system-packages
+	@scripts/test
+
+check: ## formatting, lints and the rules of `cargo xtask tidy`
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo run --quiet --locked --package xtask -- tidy
+
+bench: ## measure, and print a table with server CPU per operation
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-bench
+	target/release/millpond-bench run $(ARGS)
+
+crash: ## kill the server N times under load and check every acknowledged operation (N=20)
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-bench
+	target/release/millpond-bench crash --rounds $(N) $(ARGS)
