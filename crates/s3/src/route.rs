@@ -1,0 +1,246 @@
+//! Which operation a request asks for, by method, shape and sub-resource (API-27.4).
+
+use crate::address::Place;
+use crate::call::Call;
+use crate::error::{S3Error, S3Result};
+use crate::ops;
+use crate::payload::Payload;
+use crate::query::Query;
+use crate::response::Response;
+use http::{HeaderMap, Method};
+
+/// The operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    ListBuckets,
+    CreateBucket,
+    HeadBucket,
+    DeleteBucket,
+    GetBucketLocation,
+    BucketSetting(&'static str),
+    ListObjects,
+    ListObjectsV2,
+    ListMultipartUploads,
+    DeleteObjects,
+    GetObject,
+    HeadObject,
+    GetObjectAttributes,
+    ObjectSetting(&'static str),
+    PutObject,
+    CopyObject,
+    DeleteObject,
+    CreateMultipartUpload,
+    UploadPart,
+    UploadPartCopy,
+    ListParts,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+}
+
+/// Sub-resources of buckets that can be read as "not configured" but not set.
+const BUCKET_SETTINGS: [&str; 25] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "encryption",
+    "events",
+    "intelligent-tiering",
+    "inventory",
+    "lifecycle",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "session",
+    "tagging",
+    "versioning",
+    "versions",
+    "website",
+    "metadataTable",
+];
+/// The same of objects.
+const OBJECT_SETTINGS: [&str; 9] = [
+    "acl",
+    "tagging",
+    "retention",
+    "legal-hold",
+    "torrent",
+    "lambdaArn",
+    "restore",
+    "select",
+    "renameObject",
+];
+
+impl Operation {
+    /// Chooses; what S3 knows and we do not offer is 501.
+    pub fn of(method: &Method, place: &Place, query: &Query, headers: &HeaderMap) -> S3Result<Self> {
+        match (&place.bucket, &place.key) {
+            (None, _) if method == Method::GET => Ok(Self::ListBuckets),
+            (None, _) => Err(not_allowed()),
+            (Some(_), None) => of_bucket(method, query),
+            (Some(_), Some(_)) => of_object(method, query, headers),
+        }
+    }
+
+    /// Runs it.
+    pub async fn run(self, call: &Call, payload: &mut Payload) -> S3Result<Response> {
+        match self {
+            Self::ListBuckets => ops::list_buckets::run(call).await,
+            Self::CreateBucket => ops::create_bucket::run(call, payload).await,
+            Self::HeadBucket => ops::head_bucket::run(call).await,
+            Self::DeleteBucket => ops::delete_bucket::run(call).await,
+            Self::GetBucketLocation => ops::get_bucket_location::run(call).await,
+            Self::BucketSetting(name) => ops::settings::bucket(call, name).await,
+            Self::ListObjects => ops::list_objects::run_v1(call).await,
+            Self::ListObjectsV2 => ops::list_objects::run_v2(call).await,
+            Self::ListMultipartUploads => ops::list_multipart_uploads::run(call).await,
+            Self::DeleteObjects => ops::delete_objects::run(call, payload).await,
+            Self::GetObject => ops::get_object::run(call).await,
+            Self::HeadObject => ops::head_object::run(call).await,
+            Self::GetObjectAttributes => ops::get_object_attributes::run(call).await,
+            Self::ObjectSetting(name) => ops::settings::object(call, name).await,
+            Self::PutObject => ops::put_object::run(call, payload).await,
+            Self::CopyObject => ops::copy_object::run(call).await,
+            Self::DeleteObject => ops::delete_object::run(call).await,
+            Self::CreateMultipartUpload => ops::create_multipart_upload::run(call).await,
+            Self::UploadPart => ops::upload_part::run(call, payload).await,
+            Self::UploadPartCopy => ops::upload_part_copy::run(call).await,
+            Self::ListParts => ops::list_parts::run(call).await,
+            Self::CompleteMultipartUpload => ops::complete_multipart_upload::run(call, payload).await,
+            Self::AbortMultipartUpload => ops::abort_multipart_upload::run(call).await,
+        }
+    }
+}
+
+fn of_bucket(method: &Method, query: &Query) -> S3Result<Operation> {
+    let setting = BUCKET_SETTINGS.into_iter().find(|name| query.has(name));
+    match (method.as_str(), setting) {
+        ("GET", Some(name)) => Ok(Operation::BucketSetting(name)),
+        ("GET", None) if query.has("location") => Ok(Operation::GetBucketLocation),
+        ("GET", None) if query.has("uploads") => Ok(Operation::ListMultipartUploads),
+        ("GET", None) => match query.get("list-type") {
+            None | Some("" | "1") => Ok(Operation::ListObjects),
+            Some("2") => Ok(Operation::ListObjectsV2),
+            Some(_) => Err(S3Error::invalid_argument("list-type must be 1 or 2")),
+        },
+        ("POST", None) if query.has("delete") => Ok(Operation::DeleteObjects),
+        ("HEAD", None) => Ok(Operation::HeadBucket),
+        ("PUT", None) => Ok(Operation::CreateBucket),
+        ("DELETE", None) => Ok(Operation::DeleteBucket),
+        ("PUT" | "DELETE" | "POST" | "HEAD", Some(name)) => Err(not_offered(name)),
+        ("POST", None) => Err(S3Error::not_implemented("uploads by browser form are not offered; use PUT")),
+        _ => Err(not_allowed()),
+    }
+}
+
+fn of_object(method: &Method, query: &Query, headers: &HeaderMap) -> S3Result<Operation> {
+    let setting = OBJECT_SETTINGS.into_iter().find(|name| query.has(name));
+    let copies = headers.contains_key("x-amz-copy-source");
+    match (method.as_str(), setting, query.has("uploadId")) {
+        ("GET", Some(name), _) => Ok(Operation::ObjectSetting(name)),
+        ("PUT" | "DELETE" | "POST" | "HEAD", Some(name), _) => Err(not_offered(name)),
+        ("GET", None, true) => Ok(Operation::ListParts),
+        ("GET", None, false) if query.has("attributes") => Ok(Operation::GetObjectAttributes),
+        ("GET", None, false) => Ok(Operation::GetObject),
+        ("HEAD", None, _) => Ok(Operation::HeadObject),
+        ("PUT", None, true) if copies => Ok(Operation::UploadPartCopy),
+        ("PUT", None, true) => Ok(Operation::UploadPart),
+        ("PUT", None, false) if query.has("partNumber") => {
+            Err(S3Error::invalid_argument("partNumber needs an uploadId"))
+        }
+        ("PUT", None, false) if copies => Ok(Operation::CopyObject),
+        ("PUT", None, false) => Ok(Operation::PutObject),
+        ("DELETE", None, true) => Ok(Operation::AbortMultipartUpload),
+        ("DELETE", None, false) => Ok(Operation::DeleteObject),
+        ("POST", None, true) => Ok(Operation::CompleteMultipartUpload),
+        ("POST", None, false) if query.has("uploads") => Ok(Operation::CreateMultipartUpload),
+        _ => Err(not_allowed()),
+    }
+}
+
+fn not_offered(name: &str) -> S3Error {
+    S3Error::not_implemented(format!("the sub-resource '{name}' is not offered for this method"))
+}
+
+fn not_allowed() -> S3Error {
+    S3Error::new(405, "MethodNotAllowed", "this method is not allowed on this resource")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(
+        method: &str,
+        path: &str,
+        headers: &[&'static str],
+    ) -> Result<Operation, (u16, &'static str)> {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let place = Place::of(None, path, &[]).expect("a place");
+        let query = Query::parse(query).expect("a query");
+        let map = headers
+            .iter()
+            .map(|name| (http::HeaderName::from_static(name), http::HeaderValue::from_static("x")))
+            .collect();
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        Operation::of(&method, &place, &query, &map).map_err(|error| (error.status.as_u16(), error.code))
+    }
+
+    #[test]
+    fn operations_by_shape() {
+        use Operation::*;
+        for (method, path, expected) in [
+            ("GET", "/", ListBuckets),
+            ("GET", "/repo", ListObjects),
+            ("GET", "/repo/?list-type=2", ListObjectsV2),
+            ("GET", "/repo?location", GetBucketLocation),
+            ("GET", "/repo?uploads", ListMultipartUploads),
+            ("GET", "/repo?versioning", BucketSetting("versioning")),
+            ("HEAD", "/repo", HeadBucket),
+            ("PUT", "/repo", CreateBucket),
+            ("DELETE", "/repo", DeleteBucket),
+            ("POST", "/repo?delete", DeleteObjects),
+            ("GET", "/repo/main/a", GetObject),
+            ("GET", "/repo/main/a?attributes", GetObjectAttributes),
+            ("GET", "/repo/main/a?tagging", ObjectSetting("tagging")),
+            ("GET", "/repo/main/a?uploadId=u", ListParts),
+            ("HEAD", "/repo/main/a", HeadObject),
+            ("PUT", "/repo/main/a", PutObject),
+            ("PUT", "/repo/main/a?partNumber=1&uploadId=u", UploadPart),
+            ("POST", "/repo/main/a?uploads", CreateMultipartUpload),
+            ("POST", "/repo/main/a?uploadId=u", CompleteMultipartUpload),
+            ("DELETE", "/repo/main/a?uploadId=u", AbortMultipartUpload),
+            ("DELETE", "/repo/main/a", DeleteObject),
+        ] {
+            assert_eq!(operation(method, path, &[]), Ok(expected), "{method} {path}");
+        }
+        assert_eq!(operation("PUT", "/repo/main/a", &["x-amz-copy-source"]), Ok(CopyObject));
+        assert_eq!(operation("PUT", "/repo/main/a?uploadId=u", &["x-amz-copy-source"]), Ok(UploadPartCopy));
+    }
+
+    #[test]
+    fn what_is_not_offered_says_so() {
+        for (method, path, expected) in [
+            ("PUT", "/", (405, "MethodNotAllowed")),
+            ("PUT", "/repo?policy", (501, "NotImplemented")),
+            ("DELETE", "/repo?lifecycle", (501, "NotImplemented")),
+            ("POST", "/repo", (501, "NotImplemented")),
+            ("PUT", "/repo/main/a?acl", (501, "NotImplemented")),
+            ("PUT", "/repo/main/a?tagging", (501, "NotImplemented")),
+            ("POST", "/repo/main/a?select", (501, "NotImplemented")),
+            ("POST", "/repo/main/a", (405, "MethodNotAllowed")),
+            ("PATCH", "/repo/main/a", (405, "MethodNotAllowed")),
+            ("GET", "/repo?list-type=3", (400, "InvalidArgument")),
+            ("PUT", "/repo/main/a?partNumber=1", (400, "InvalidArgument")),
+        ] {
+            assert_eq!(operation(method, path, &[]), Err(expected), "{method} {path}");
+        }
+    }
+}
