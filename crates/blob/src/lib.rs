@@ -44,6 +44,12 @@ impl BlobKey {
     }
 }
 
+impl std::borrow::Borrow<str> for BlobKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What the caller must do next is the kind.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {

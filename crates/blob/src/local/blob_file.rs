@@ -225,11 +225,15 @@ mod tests {
                 write(&disk, &target, &pieces);
                 let file = open(&target).expect("open");
                 assert_eq!(file.size(), size as u64);
-                let edges = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, size.saturating_sub(1), size];
+                let edges =
+                    [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, size.saturating_sub(1), size];
                 for from in edges {
                     for to in edges {
                         if from <= to && to <= size {
-                            assert_eq!(file.read(from as u64..to as u64).expect("read"), data.slice(from..to));
+                            assert_eq!(
+                                file.read(from as u64..to as u64).expect("read"),
+                                data.slice(from..to)
+                            );
                         }
                     }
                 }
@@ -253,7 +257,8 @@ mod tests {
             assert!(matches!(result, Err(BlobError::Damaged(..))), "byte {at} flipped: {result:?}");
             if at < BLOCK_BYTES {
                 let from = BLOCK_BYTES as u64;
-                let sound = open(&target).expect("open").read(from..from + 10).expect("the next block is sound");
+                let sound =
+                    open(&target).expect("open").read(from..from + 10).expect("the next block is sound");
                 assert_eq!(sound, data.slice(BLOCK_BYTES..BLOCK_BYTES + 10));
             }
         }

@@ -251,9 +251,12 @@ mod tests {
         let key = BlobKey::new("a/b");
         // A directory stands where the file should go.
         std::fs::create_dir(directory.path().join("taken")).expect("directory");
-        assert!(disk.publish(disk.temp().expect("temp"), &directory.path().join("taken"), Some(&key)).is_err());
+        assert!(
+            disk.publish(disk.temp().expect("temp"), &directory.path().join("taken"), Some(&key)).is_err()
+        );
         assert!(!disk.is_hidden(&key));
-        disk.publish(disk.temp().expect("temp"), &directory.path().join("free"), Some(&key)).expect("publish");
+        disk.publish(disk.temp().expect("temp"), &directory.path().join("free"), Some(&key))
+            .expect("publish");
         assert!(!disk.is_hidden(&key));
     }
 }
