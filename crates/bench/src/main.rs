@@ -1,0 +1,60 @@
+//! Measures and torments a Millpond server from outside.
+//!
+//! `run` loads a repository with many objects and prints what each kind of request costs; `crash` kills the
+//! server again and again under load and checks that nothing it acknowledged is lost. Both start `millpond
+//! serve` themselves and speak only its public protocols; this crate links nothing of the server, so that a
+//! figure or a failure seen here is what a client would see.
+//!
+//! Everything here is about the machine (wall clocks, processes, files): the whole crate is an adapter.
+#![allow(clippy::disallowed_methods)]
+
+mod chance;
+mod crash;
+mod load;
+mod machine;
+mod report;
+mod run;
+mod server;
+mod sigv4;
+mod site;
+mod wire;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Measures a Millpond server, or kills it and checks what is left. The server's program is taken from
+/// MILLPOND_BIN, else target/release/millpond.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Load a repository and print what each kind of request costs.
+    Run(run::Options),
+    /// Kill the server under load, restart it, check everything it had acknowledged.
+    Crash(crash::Options),
+}
+
+fn main() -> ExitCode {
+    match work(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("millpond-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(command: Command) -> Result<ExitCode> {
+    // One thread: on a machine with two cores the other one is the server's.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::Run(options) => runtime.block_on(run::run(&options)),
+        Command::Crash(options) => runtime.block_on(crash::crash(&options)),
+    }
+}

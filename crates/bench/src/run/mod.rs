@@ -1,0 +1,433 @@
+//! `millpond-bench run`: one server, one repository of N objects, one scenario after the other.
+
+mod history;
+mod points;
+mod transfers;
+
+use crate::chance::scramble;
+use crate::load::{Limit, Measured, closed_loop};
+use crate::machine::Machine;
+use crate::report::{Fact, Report, Row};
+use crate::server::{Server, Setup};
+use crate::sigv4::moment;
+use crate::site::Payload;
+use crate::wire::{Answer, Connection, Request};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The repository of a run.
+const REPOSITORY: &str = "bench";
+/// Small objects of different content, of which the N objects are copies.
+const SEEDS: u64 = 64;
+const SMALL_BYTES: usize = 4096;
+/// Directories that the N objects are spread over.
+const CLASSES: u64 = 1000;
+
+/// The scenarios in the order in which they run.
+const SCENARIOS: &[&str] = &[
+    "stat-64",
+    "stat-1",
+    "stage-64",
+    "stage-1",
+    "stage-api-64",
+    "put-4k-64",
+    "put-4k-1",
+    "get-4k-64",
+    "get-4k-1",
+    "put-64m-unsigned",
+    "put-64m-signed",
+    "put-64m-chunks",
+    "put-64m-trailer",
+    "get-64m",
+    "commit-1",
+    "commit-100",
+    "commit-1000",
+    "diff-1",
+    "diff-100",
+    "diff-1000",
+    "list-flat",
+    "list-dirs",
+    "list-s3-flat",
+    "list-s3-dirs",
+    "branch-64",
+    "merge-rounds-64",
+    "restart",
+];
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Only these scenarios (the load always runs).
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
+    /// Objects in the repository, at least 1000.
+    #[arg(long, default_value = "1e6", value_parser = count)]
+    size: u64,
+    /// Seconds after which a scenario of many requests ends.
+    #[arg(long, default_value = "5", value_name = "SECONDS")]
+    seconds: f64,
+    /// Write the figures there as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep everything in this folder, which must exist and be empty, instead of a temporary one.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if (CLASSES as f64..=1e9).contains(&number) {
+        Ok(number as u64)
+    } else {
+        Err(format!("{CLASSES} to 1e9"))
+    }
+}
+
+/// Runs the scenarios and prints the report. Fails if any operation failed.
+pub async fn run(options: &Options) -> Result<ExitCode> {
+    for name in &options.only {
+        ensure!(
+            SCENARIOS.contains(&name.as_str()),
+            "no scenario {name}; there are: {}",
+            SCENARIOS.join(", ")
+        );
+    }
+    let temporary = tempfile::tempdir().context("make a temporary folder")?;
+    let folder = options.data.as_deref().unwrap_or(temporary.path());
+    ensure!(!folder.join("data").exists(), "{} is not empty", folder.display());
+    let setup = Setup::new(folder)?;
+    let report = Report::new(Machine::describe(&setup.folder), options.size);
+    let server = Server::start(&setup, "/repositories", 200).await?;
+    let mut bench = Bench {
+        options,
+        setup,
+        server,
+        report,
+        loaded: String::new(),
+        histories: BTreeMap::new(),
+        small: None,
+    };
+    bench.load().await?;
+    for name in SCENARIOS
+        .iter()
+        .filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
+    {
+        eprintln!("{name} ...");
+        bench.scenario(name).await.with_context(|| format!("scenario {name}"))?;
+    }
+    let Bench { report, mut server, .. } = bench;
+    server.stop().await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "taken at {}", moment(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))?;
+    write!(out, "{}", report.table())?;
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{:#}\n", report.json()))
+            .with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(if report.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A server with its repository, and what was found so far.
+struct Bench<'a> {
+    options: &'a Options,
+    setup: Setup,
+    server: Server,
+    report: Report,
+    /// The commit with the N objects.
+    loaded: String,
+    /// Commits of k changes and their parents, by k.
+    histories: BTreeMap<u64, Vec<(String, String)>>,
+    /// A commit of small objects of different content, and their number.
+    small: Option<(String, u64)>,
+}
+
+impl Bench<'_> {
+    async fn scenario(&mut self, name: &'static str) -> Result<()> {
+        match name {
+            "stat-64" => self.stat(name, 64).await,
+            "stat-1" => self.stat(name, 1).await,
+            "stage-64" => self.stage(name, 64).await,
+            "stage-1" => self.stage(name, 1).await,
+            "stage-api-64" => self.stage_api(name, 64).await,
+            "put-4k-64" => self.put_small(name, 64).await,
+            "put-4k-1" => self.put_small(name, 1).await,
+            "get-4k-64" => self.get_small(name, 64).await,
+            "get-4k-1" => self.get_small(name, 1).await,
+            "put-64m-unsigned" => self.put_large(name, Payload::Unsigned).await,
+            "put-64m-signed" => self.put_large(name, Payload::Signed).await,
+            "put-64m-chunks" => self.put_large(name, Payload::SignedChunks).await,
+            "put-64m-trailer" => self.put_large(name, Payload::Trailer).await,
+            "get-64m" => self.get_large(name).await,
+            "commit-1" => self.commit(name, 1).await,
+            "commit-100" => self.commit(name, 100).await,
+            "commit-1000" => self.commit(name, 1000).await,
+            "diff-1" => self.diff(name, 1).await,
+            "diff-100" => self.diff(name, 100).await,
+            "diff-1000" => self.diff(name, 1000).await,
+            "list-flat" => self.list_flat(name).await,
+            "list-dirs" => self.list_directories(name).await,
+            "list-s3-flat" => self.list_s3_flat(name).await,
+            "list-s3-dirs" => self.list_s3_directories(name).await,
+            "branch-64" => self.branches(name, 64).await,
+            "merge-rounds-64" => self.merge_rounds(name, 64).await,
+            "restart" => self.restart().await,
+            _ => unreachable!("scenario {name} has a name and no code"),
+        }
+    }
+
+    /// Makes the repository and its N objects: copies within the branch, which move no bytes, so that a
+    /// million objects cost a million requests and not a million files.
+    async fn load(&mut self) -> Result<()> {
+        self.fact(
+            "rss-idle",
+            "resident memory of a server without data",
+            self.server.usage()?.resident_bytes as f64 / 1e6,
+            "MB",
+        );
+        let body = json!({"name": REPOSITORY, "storage_namespace": format!("local://{REPOSITORY}"), "default_branch": "main"});
+        let mut connection = self.connection();
+        self.ask(&mut connection, "POST", "/repositories", Some(&body))
+            .await
+            .context("create the repository")?;
+        for seed in 0..SEEDS {
+            self.put(&mut connection, &format!("main/seed/{seed}"), small_body(seed)).await?;
+        }
+        for fresh in 0..history::FRESH {
+            self.put(&mut connection, &format!("main/fresh/{fresh}"), small_body(1_000_000 + fresh)).await?;
+        }
+        let size = self.options.size;
+        eprintln!("load of {size} objects ...");
+        let site = &self.server.site;
+        let limit = Limit { operations: size, time: Duration::MAX };
+        let measured = closed_loop(&self.server, 64, limit, async |connection, number| {
+            let source = format!("/{REPOSITORY}/main/seed/{}", scramble(number) % SEEDS);
+            let path = format!("{REPOSITORY}/main/{}", object_key(number, size));
+            send(connection, &site.s3("PUT", &path, &[], &[("x-amz-copy-source", &source)])).await?;
+            Ok(())
+        })
+        .await?;
+        ensure!(
+            measured.failures == 0,
+            "the load failed {} times: {:?}",
+            measured.failures,
+            measured.first_failure
+        );
+        self.row(
+            "load",
+            "S3 CopyObject of one of 64 small objects to each key, in key order, 64 clients",
+            "ops",
+            1.0,
+            measured,
+        );
+        let measured = crate::load::one_by_one(
+            &self.server,
+            1,
+            async |_: &mut Connection, _| Ok(()),
+            async |connection, ()| {
+                let body = json!({"message": "load"});
+                let request = self.server.site.api(
+                    "POST",
+                    &format!("/repositories/{REPOSITORY}/branches/main/commits"),
+                    Some(&body),
+                );
+                send(connection, &request).await?;
+                Ok(())
+            },
+        )
+        .await?;
+        ensure!(measured.failures == 0, "the commit of the load failed: {:?}", measured.first_failure);
+        self.row("commit-load", "one commit of everything loaded (staged before)", "ops", 1.0, measured);
+        self.loaded = self.head(&mut connection, "main").await?;
+        for branch in ["edits", "puts", "small", "big", "staging"] {
+            self.branch(&mut connection, branch).await?;
+        }
+        self.metadata(
+            "metadata-bytes",
+            "the data directory without object bytes, for each object, after load and commit",
+        );
+        self.fact(
+            "rss-loaded",
+            "resident memory after the load",
+            self.server.usage()?.resident_bytes as f64 / 1e6,
+            "MB",
+        );
+        Ok(())
+    }
+
+    /// Stops the server, starts it again and asks for one object of the N; then the same after SIGKILL.
+    async fn restart(&mut self) -> Result<()> {
+        let resident = self.server.usage()?.resident_bytes as f64 / 1e6;
+        self.fact("rss-after", "resident memory after all scenarios", resident, "MB");
+        let target = format!(
+            "/repositories/{REPOSITORY}/refs/{}/objects/stat?path={}",
+            self.loaded,
+            object_key(1, self.options.size)
+        );
+        self.server.kill()?;
+        self.server = Server::start(&self.setup, &target, 200).await?;
+        let took = self.server.first_answer.as_secs_f64() * 1000.0;
+        self.fact("restart-killed", "start after SIGKILL to the first stat of an object", took, "ms");
+        self.server.stop().await?;
+        self.server = Server::start(&self.setup, &target, 200).await?;
+        let took = self.server.first_answer.as_secs_f64() * 1000.0;
+        self.fact("restart", "start after SIGTERM to the first stat of an object", took, "ms");
+        self.metadata("metadata-bytes-end", "the data directory without object bytes, for each of the N objects, at the end (all commits and branches of the run in it)");
+        Ok(())
+    }
+
+    fn metadata(&mut self, name: &'static str, what: &str) {
+        let mut folders = BTreeMap::new();
+        disk_bytes(&self.setup.data(), 0, "", &mut folders);
+        let total: u64 = folders.values().sum();
+        let blobs: u64 = folders
+            .iter()
+            .filter(|(name, _)| name.contains("blob") || name.contains("object") || name.contains("segment"))
+            .map(|(_, bytes)| bytes)
+            .sum();
+        let shown: Vec<String> =
+            folders.iter().map(|(name, bytes)| format!("{name} {:.1} MB", *bytes as f64 / 1e6)).collect();
+        self.report.note(format!("{name}: on disk {}", shown.join(", ")));
+        self.fact(name, what, (total - blobs) as f64 / self.options.size as f64, "B");
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::new(self.server.site.address)
+    }
+
+    fn row(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        unit: &'static str,
+        units_per_operation: f64,
+        measured: Measured,
+    ) {
+        eprintln!(
+            "  {} done, {} failed, {:.0}/s, p50 {:.2} ms",
+            measured.operations,
+            measured.failures,
+            measured.operations as f64 / measured.wall.as_secs_f64(),
+            measured.quantile_ms(0.5)
+        );
+        self.report.row(Row { name, what: what.to_owned(), unit, units_per_operation, measured });
+    }
+
+    fn fact(&mut self, name: &'static str, what: &str, value: f64, unit: &'static str) {
+        eprintln!("  {name} {value:.1} {unit}");
+        self.report.fact(Fact { name, what: what.to_owned(), value, unit });
+    }
+
+    /// A limit for scenarios of many small requests.
+    fn limit(&self, operations: u64) -> Limit {
+        Limit { operations, time: Duration::from_secs_f64(self.options.seconds) }
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        send(connection, &self.server.site.api(method, target, body)).await
+    }
+
+    async fn put(&self, connection: &mut Connection, path: &str, body: Bytes) -> Result<()> {
+        let request = self.server.site.s3_with(
+            "PUT",
+            &format!("{REPOSITORY}/{path}"),
+            &[],
+            &[],
+            Payload::Unsigned,
+            body,
+        );
+        send(connection, &request).await.with_context(|| format!("PUT {path}"))?;
+        Ok(())
+    }
+
+    async fn branch(&self, connection: &mut Connection, name: &str) -> Result<()> {
+        let body = json!({"name": name, "source": "main"});
+        self.ask(connection, "POST", &format!("/repositories/{REPOSITORY}/branches"), Some(&body)).await?;
+        Ok(())
+    }
+
+    async fn commit_branch(&self, connection: &mut Connection, branch: &str) -> Result<String> {
+        let body = json!({"message": "bench"});
+        let target = format!("/repositories/{REPOSITORY}/branches/{branch}/commits");
+        text(&self.ask(connection, "POST", &target, Some(&body)).await?.json()?, "id")
+    }
+
+    async fn head(&self, connection: &mut Connection, branch: &str) -> Result<String> {
+        let target = format!("/repositories/{REPOSITORY}/branches/{branch}");
+        text(&self.ask(connection, "GET", &target, None).await?.json()?, "commit_id")
+    }
+}
+
+/// Sends a request that must succeed.
+async fn send(connection: &mut Connection, request: &Request) -> Result<Answer> {
+    connection.exchange(request).await?.success()
+}
+
+fn text(json: &Value, field: &str) -> Result<String> {
+    Ok(json[field].as_str().with_context(|| format!("the answer has no {field}: {json}"))?.to_owned())
+}
+
+/// The key of object `number` of `size`, in the shape of a well-known image dataset.
+fn object_key(number: u64, size: u64) -> String {
+    let of_class = size.div_ceil(CLASSES);
+    let class = 1_440_764 + number / of_class * 1_013;
+    format!("datasets/imagenet/train/n{class:08}/n{class:08}_{}.JPEG", 10_000 + number % of_class)
+}
+
+fn small_body(number: u64) -> Bytes {
+    crate::chance::Chance::new(scramble(number ^ 0x5eed)).bytes(SMALL_BYTES).into()
+}
+
+/// Bytes on disk (blocks, as `du` counts) of files below, by the first two levels of folders.
+fn disk_bytes(folder: &Path, depth: usize, name: &str, into: &mut BTreeMap<String, u64>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let own = entry.file_name().to_string_lossy().into_owned();
+        let own = if depth == 0 {
+            own
+        } else if depth < 3 {
+            format!("{name}/{own}")
+        } else {
+            name.to_owned()
+        };
+        if metadata.is_dir() {
+            disk_bytes(&entry.path(), depth + 1, &own, into);
+        } else {
+            let group = if depth == 0 { own } else { name.to_owned() };
+            *into.entry(group).or_default() += metadata.blocks() * 512;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_distinct_and_spread_over_a_thousand_directories() {
+        let keys: std::collections::BTreeSet<String> =
+            (0..5_000).map(|number| object_key(number, 5_000)).collect();
+        assert_eq!(keys.len(), 5_000);
+        let directories: std::collections::BTreeSet<&str> =
+            keys.iter().filter_map(|key| key.rsplit_once('/')).map(|(directory, _)| directory).collect();
+        assert_eq!(directories.len(), 1_000);
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(count("1e6"), Ok(1_000_000));
+        assert!(count("999").is_err() && count("x").is_err());
+    }
+}

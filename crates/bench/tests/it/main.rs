@@ -1,0 +1,50 @@
+//! The crash harness against the real server: a short run must be clean, and a run whose last round is
+//! undone behind the server's back must not be.
+//!
+//! Builds nothing: the server is MILLPOND_BIN, or the debug or release build of this workspace.
+#![allow(clippy::disallowed_methods, reason = "the test runs programs")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn server() -> PathBuf {
+    if let Some(path) = std::env::var_os("MILLPOND_BIN") {
+        return path.into();
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_millpond-bench")).parent().expect("a program is in a folder");
+    let built = target.join("millpond");
+    assert!(
+        built.is_file(),
+        "there is no server at {}: run `cargo build -p millpond` first, or set MILLPOND_BIN",
+        built.display()
+    );
+    built
+}
+
+fn crash(arguments: &[&str]) -> Output {
+    let data = tempfile::tempdir().expect("temporary folder");
+    Command::new(env!("CARGO_BIN_EXE_millpond-bench"))
+        .arg("crash")
+        .args(arguments)
+        .arg("--data")
+        .arg(data.path())
+        .env("MILLPOND_BIN", server())
+        .output()
+        .expect("run the harness")
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_five_kills() {
+    let output = crash(&["--rounds", "5"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("SIGKILL"), "the report says what it does not test:\n{out}");
+}
+
+#[test]
+fn a_disk_that_forgets_is_found_out() {
+    let output = crash(&["--rounds", "2", "--forget-last-round"]);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("LOST"), "{out}");
+}
