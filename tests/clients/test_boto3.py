@@ -1,4 +1,6 @@
-"""The S3 door through boto3: every operation, as an unchanged program would use it. Bucket = repository, key = ref/path."""
+"""The S3 door through boto3: every operation, as an unchanged program would use it. Bucket = repository,
+key = ref/path.
+"""
 
 import base64
 import contextlib
@@ -12,6 +14,7 @@ import pytest
 import requests
 from awscrt import checksums as crt
 from botocore.exceptions import ClientError
+
 from harness.dataset import in_threads
 
 MIB = 2**20
@@ -277,9 +280,9 @@ def test_copy(server, s3, repository, bucket):
 
 def test_multipart(s3, bucket):
     parts = [os.urandom(5 * MIB), os.urandom(5 * MIB), os.urandom(100)]
-    upload = s3.create_multipart_upload(
-        Bucket=bucket, Key="main/big", ContentType="text/plain", Metadata={"k": "v"}
-    )["UploadId"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="main/big", ContentType="text/plain", Metadata={"k": "v"})[
+        "UploadId"
+    ]
     other = s3.create_multipart_upload(Bucket=bucket, Key="main/other")["UploadId"]
     at = {"Bucket": bucket, "Key": "main/big", "UploadId": upload}
     etags = [s3.upload_part(PartNumber=n, Body=p, **at)["ETag"] for n, p in enumerate(parts, 1)]
@@ -356,9 +359,9 @@ def test_upload_part_copy(s3, bucket):
     upload = s3.create_multipart_upload(Bucket=bucket, Key="main/a")["UploadId"]
     at = {"Bucket": bucket, "Key": "main/a", "UploadId": upload}
     source = {"Bucket": bucket, "Key": "main/source"}
-    first = s3.upload_part_copy(
-        PartNumber=1, CopySource=source, CopySourceRange=f"bytes=0-{5 * MIB - 1}", **at
-    )["CopyPartResult"]["ETag"]
+    first = s3.upload_part_copy(PartNumber=1, CopySource=source, CopySourceRange=f"bytes=0-{5 * MIB - 1}", **at)[
+        "CopyPartResult"
+    ]["ETag"]
     second = s3.upload_part_copy(
         PartNumber=2, CopySource=source, CopySourceRange=f"bytes={5 * MIB}-{6 * MIB - 1}", **at
     )["CopyPartResult"]["ETag"]
@@ -459,7 +462,14 @@ def test_refs_in_keys(s3, repository, bucket):
     repository.branch("main").commit("two")
     repository.tag("v1").create(first)
     s3.put_object(Bucket=bucket, Key="main/a", Body=b"3")
-    for ref, expected in {"main": b"3", "main@": b"2", "main~1": b"1", first: b"1", first[:12]: b"1", "v1": b"1"}.items():
+    for ref, expected in {
+        "main": b"3",
+        "main@": b"2",
+        "main~1": b"1",
+        first: b"1",
+        first[:12]: b"1",
+        "v1": b"1",
+    }.items():
         assert body(s3, bucket, f"{ref}/a") == expected, ref
     assert keys(s3, bucket, "v1/") == ["v1/a"]
     for ref in ("v1", first):

@@ -72,7 +72,9 @@ def test_repositories(server):
     for name in names:
         server.new_repository(name)
     assert [r.id for r in lakefs.repositories(client=client, prefix=f"many-{server.scheme}-")] == names
-    assert [r.id for r in lakefs.repositories(client=client, prefix="many-", after=names[1], amount=1)][:2] == names[2:4]
+    assert [r.id for r in lakefs.repositories(client=client, prefix="many-", after=names[1], amount=1)][:2] == names[
+        2:4
+    ]
     repository = lakefs.Repository(names[0], client=client)
     properties = repository.properties
     assert (properties.id, properties.default_branch) == (names[0], "main")
@@ -319,7 +321,7 @@ def test_diff_kinds(repository, main):
 
 @pytest.fixture
 def conflict(repository, main):
-    """`work` and `main` both changed `clash`; `work` removed `gone`, which `main` changed; each has a file of its own."""
+    """`work` and `main` both changed `clash`; `work` removed `gone`, which `main` changed; each added a file."""
     commit(main, "base", clash="base", gone="base", calm="base")
     work = repository.branch("work").create("main")
     work.object("gone").delete()
@@ -367,9 +369,7 @@ def test_merge_conflict_changes_nothing(repository, main, conflict):
         conflict.merge_into("main", strategy="coin-toss")
 
 
-@pytest.mark.parametrize(
-    "strategy, clash, gone", [("source-wins", b"work", None), ("dest-wins", b"main", b"main")]
-)
+@pytest.mark.parametrize("strategy, clash, gone", [("source-wins", b"work", None), ("dest-wins", b"main", b"main")])
 def test_merge_strategies(repository, main, conflict, strategy, clash, gone):
     made = conflict.merge_into("main", strategy=strategy)
     expected = {"calm": b"base", "of_work": b"1", "of_main": b"1", "clash": clash}

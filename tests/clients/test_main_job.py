@@ -12,6 +12,7 @@ import random
 import boto3.s3.transfer
 import lakefs
 import pytest
+
 from harness.dataset import hashes, in_threads, list_all, read_all, real_files, sha256
 
 FILES = int(os.environ.get("MILLPOND_TEST_FILES", "5200"))

@@ -1,6 +1,7 @@
 """The real files of the main job: a tree of thousands of files, taken from the Python environment that runs it."""
 
 import hashlib
+import json
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,8 +50,6 @@ def in_threads(workers, function, items):
 
 def list_all(server, repository, ref):
     """Every path at `ref`, by the API, page by page: {path: (size, MD5)}."""
-    import json
-
     found, after = {}, ""
     while True:
         status, _, body = server.api(

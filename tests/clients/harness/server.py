@@ -20,7 +20,7 @@ import pyarrow.fs
 import s3fs
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[3]
-ACCESS_KEY_ID = "AKIAJMILLPONDTESTSQ"
+ACCESS_KEY_ID = "AKIAJMILLPONDTESTSAQ"
 SECRET_ACCESS_KEY = "millpond/tests+only/0123456789abcdefghij"
 REGION = "us-east-1"
 START_SECONDS_MAX = 60
@@ -62,7 +62,7 @@ class Server:
             "XDG_DATA_HOME": str(home / ".local/share"),
         }
 
-    def start(self):
+    def start(self, verb="serve"):
         environment = {
             **self.base_environment,
             "MILLPOND_LISTEN": f"127.0.0.1:{self.port}",
@@ -79,7 +79,7 @@ class Server:
             environment["MILLPOND_TLS_KEY"] = str(self.certificates.key)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "serve"],
+                [binary(), verb],
                 env=environment,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -231,9 +231,8 @@ class Server:
             [binary(), *map(str, arguments)], env=environment, input=stdin, capture_output=True, timeout=120
         )
         if check and done.returncode != 0:
-            raise AssertionError(
-                f"millpond {' '.join(map(str, arguments))}: exit {done.returncode}\n{done.stderr.decode(errors='replace')}"
-            )
+            line, told = " ".join(map(str, arguments)), done.stderr.decode(errors="replace")
+            raise AssertionError(f"millpond {line}: exit {done.returncode}\n{told}")
         return done
 
     def new_repository(self, name, default_branch="main"):

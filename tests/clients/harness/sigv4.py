@@ -21,7 +21,7 @@ def quote(text, safe=""):
 
 def timestamp(offset_seconds=0):
     """Now plus an offset, in the basic ISO form."""
-    now = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=offset_seconds)
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=offset_seconds)
     return now.strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -54,9 +54,7 @@ class Signer:
         request = "\n".join(
             [method, path, canonical_query(query), canonical_headers, ";".join(signed_names), payload_hash]
         )
-        to_sign = "\n".join(
-            ["AWS4-HMAC-SHA256", when, self._scope(when), hashlib.sha256(request.encode()).hexdigest()]
-        )
+        to_sign = "\n".join(["AWS4-HMAC-SHA256", when, self._scope(when), hashlib.sha256(request.encode()).hexdigest()])
         key = signing_key(self.secret, when[:8], self.region, self.service)
         return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
 

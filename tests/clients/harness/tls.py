@@ -22,7 +22,7 @@ class Certificates:
         server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Millpond test server")])
 
         def certificate(subject, key):
-            now = datetime.datetime.now(datetime.timezone.utc)
+            now = datetime.datetime.now(datetime.UTC)
             return (
                 x509.CertificateBuilder()
                 .subject_name(subject)
@@ -52,16 +52,12 @@ class Certificates:
             .add_extension(x509.KeyUsage(**{**usage, "digital_signature": True}), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
         pem = serialization.Encoding.PEM
         self.ca.write_bytes(authority.public_bytes(pem))
         self.certificate.write_bytes(server.public_bytes(pem))
         self.key.write_bytes(
-            server_key.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )

@@ -1,6 +1,8 @@
 """Raw requests: sends exactly what it is told and gives back status, S3 error code and body."""
 
+import contextlib
 import re
+import socket
 from dataclasses import dataclass
 
 
@@ -44,24 +46,15 @@ def send(server, method, target, headers=None, body=b""):
 
 
 def send_raw(server, request, half_close=True):
-    """Bytes onto a socket, then (with `half_close`) end of input; reads until the server closes."""
+    """Bytes onto a socket, then (with `half_close`, in the clear) end of input; reads until the server closes."""
     with server.socket() as s:
         try:
             s.sendall(request)
         except OSError:
             pass
         if half_close and not server.certificates:
-            import socket
-
-            try:
+            with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
-        elif half_close:
-            try:
-                s = s.unwrap()
-            except OSError:
-                pass
         received = b""
         try:
             while chunk := s.recv(65536):
