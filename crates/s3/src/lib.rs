@@ -57,6 +57,11 @@ pub struct Options {
     pub region: String,
 }
 
+/// The S3 operation that an answer is of, for instance `GetObject`: in the extensions of every answer whose
+/// request got that far, for metrics and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationName(pub &'static str);
+
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Door {
@@ -96,10 +101,12 @@ impl Door {
             place: place.unwrap_or_default(),
             region: self.region.clone(),
         };
+        let mut operation = None;
         let outcome = match unreadable {
             Some(error) => Err(error),
             None => {
-                serve(&mut call, BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed()).await
+                let source = BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed();
+                serve(&mut call, source, &mut operation).await
             }
         };
         let mut response = outcome.unwrap_or_else(|error| refuse(error, &call));
@@ -108,11 +115,18 @@ impl Door {
             headers.insert(HeaderName::from_static("x-amz-request-id"), id);
         }
         headers.insert(SERVER, HeaderValue::from_static("Millpond"));
+        if let Some(operation) = operation {
+            response.extensions_mut().insert(OperationName(operation.name()));
+        }
         response
     }
 }
 
-async fn serve(call: &mut Call, source: BoxStream<'static, Result<Bytes, BoxError>>) -> S3Result<Response> {
+async fn serve(
+    call: &mut Call,
+    source: BoxStream<'static, Result<Bytes, BoxError>>,
+    chosen: &mut Option<Operation>,
+) -> S3Result<Response> {
     // With `Expect: 100-continue` nothing is under way unless we ask for it.
     let waits = call.parts.headers.contains_key(EXPECT);
     match authenticate(call).await {
@@ -120,7 +134,10 @@ async fn serve(call: &mut Call, source: BoxStream<'static, Result<Bytes, BoxErro
             let mut payload = Payload::new(source, claim.payload, signer, &call.parts.headers)?;
             let operation = Operation::of(&call.parts.method, &call.place, &call.query, &call.parts.headers);
             let outcome = match operation {
-                Ok(operation) => operation.run(call, &mut payload).await,
+                Ok(operation) => {
+                    *chosen = Some(operation);
+                    operation.run(call, &mut payload).await
+                }
                 Err(error) => Err(error),
             };
             if outcome.is_err() && !waits {

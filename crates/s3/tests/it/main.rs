@@ -1,0 +1,12 @@
+//! The whole door over the real service in memory, driven by hand-signed requests.
+
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod buckets;
+mod copy;
+mod delete;
+mod listing;
+mod multipart;
+mod objects;
+mod server;
