@@ -10,18 +10,26 @@ use crate::messages::{
 };
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
+use millpond_service::Principal;
 
 /// How long the cookie lives, in seconds (API-2.14); the token in it may end earlier.
 const COOKIE_SECONDS: u64 = 30 * 86_400;
 
-fn user(name: &str) -> User<'_> {
-    User { id: name, creation_date: 0, friendly_name: Some(""), email: Some("") }
+fn user<'a>(call: &Call, principal: &'a Principal) -> User<'a> {
+    let created = call.service.user_created(principal);
+    User {
+        id: principal.name(),
+        creation_date: created.map_or(0, |time| time.seconds()),
+        friendly_name: Some(""),
+        email: Some(""),
+    }
 }
 
 /// `GET /user`: without credentials an empty user (API-2.6).
 pub async fn current_user(call: Call) -> Handled {
-    let name = call.caller.principal.as_ref().map_or("", |principal| principal.name());
-    json::ok(&CurrentUser { user: user(name) })
+    let nobody = User { id: "", creation_date: 0, friendly_name: Some(""), email: Some("") };
+    let user = call.caller.principal.as_ref().map_or(nobody, |principal| user(&call, principal));
+    json::ok(&CurrentUser { user })
 }
 
 /// `POST /auth/login`
@@ -60,24 +68,24 @@ pub async fn oidc_callback(_call: Call) -> Handled {
     Ok(json::empty(StatusCode::OK))
 }
 
-/// The name of the administrator: whoever got past authentication.
-fn administrator(call: &Call) -> Handled<&str> {
-    call.caller.principal.as_ref().map(|principal| principal.name()).ok_or_else(Refusal::unauthenticated)
+/// The administrator: whoever got past authentication.
+fn administrator(call: &Call) -> Handled<&Principal> {
+    call.caller.principal.as_ref().ok_or_else(Refusal::unauthenticated)
 }
 
-/// The administrator's name if the path names that user; others do not exist.
-fn named_user(call: &Call) -> Handled<&str> {
+/// The administrator, if the path names that user; others do not exist.
+fn named_user(call: &Call) -> Handled<&Principal> {
     let asked = call.text("userId");
     if asked.contains('%') {
         return Err(Refusal::invalid("User name cannot contain '%'"));
     }
-    let name = administrator(call)?;
-    if name == asked { Ok(name) } else { Err(Refusal::not_found("user not found")) }
+    let principal = administrator(call)?;
+    if principal.name() == asked { Ok(principal) } else { Err(Refusal::not_found("user not found")) }
 }
 
 /// `GET /auth/users`
 pub async fn list_users(call: Call) -> Handled {
-    json::ok(&List::new(vec![user(administrator(&call)?)], false, ""))
+    json::ok(&List::new(vec![user(&call, administrator(&call)?)], false, ""))
 }
 
 /// `POST /auth/users`: there is one user, and will be no second in this mode.
@@ -94,7 +102,7 @@ pub async fn create_user(mut call: Call) -> Handled {
 
 /// `GET /auth/users/{userId}`
 pub async fn get_user(call: Call) -> Handled {
-    json::ok(&user(named_user(&call)?))
+    json::ok(&user(&call, named_user(&call)?))
 }
 
 /// `DELETE /auth/users/{userId}`: the administrator stays.
@@ -111,11 +119,12 @@ pub async fn create_credentials(call: Call) -> Handled {
 
 /// `GET /auth/users/{userId}/credentials/{accessKeyId}`
 pub async fn get_credentials(call: Call) -> Handled {
-    let name = named_user(&call)?;
+    let principal = named_user(&call)?;
     let id = call.text("accessKeyId");
     match call.service.signing_key(id).await? {
-        Some((_, owner)) if owner.name() == name => {
-            json::ok(&Credentials { access_key_id: id, creation_date: 0 })
+        Some((_, owner)) if owner.name() == principal.name() => {
+            let created = call.service.user_created(principal).map_or(0, |time| time.seconds());
+            json::ok(&Credentials { access_key_id: id, creation_date: created })
         }
         _ => Err(Refusal::not_found("credentials not found")),
     }

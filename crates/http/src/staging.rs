@@ -94,9 +94,10 @@ fn attributes(content_type: Option<String>, metadata: Option<Metadata>) -> Attri
     Attributes { content_type: content_type.unwrap_or_default(), metadata: metadata.unwrap_or_default() }
 }
 
-/// `GET /repositories/{repository}/branches/{branch}/objects/stage_allowed`: the one administrator may.
+/// `GET /repositories/{repository}/branches/{branch}/objects/stage_allowed`: whether the caller may, not
+/// whether it would work (API-16.15).
 pub async fn allowed(call: Call) -> Handled {
-    call.path("path")?;
+    call.service.may_put_object(&call.caller, &call.repository()?, &call.path("path")?).await?;
     json::done()
 }
 

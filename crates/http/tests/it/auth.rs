@@ -1,0 +1,92 @@
+//! Who calls, and the one administrator.
+
+use crate::server::{BASIC, KEY, NOW, SECRET, Server};
+use axum::body::Body;
+use http::Request;
+
+async fn user(server: &Server, name: &str, value: &str) -> crate::server::Answer {
+    let request = Request::get("/api/v1/user").header(name, value).body(Body::empty()).unwrap();
+    server.send(request).await
+}
+
+#[tokio::test]
+async fn login_gives_a_token_that_works_as_bearer_and_as_cookie() {
+    let server = Server::empty().await;
+    let body = format!(r#"{{"access_key_id":"{KEY}","secret_access_key":"{SECRET}"}}"#);
+    let login = server.post("/auth/login", &body).await.expect(200);
+    let token = login.json()["token"].as_str().unwrap().to_owned();
+    assert!(login.json()["token_expiration"].as_i64().unwrap() > NOW);
+    let cookie = login.header("set-cookie");
+    assert!(cookie.starts_with(&format!("internal_auth_session={token};")), "{cookie}");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+
+    for (name, value) in [
+        ("authorization", BASIC.to_owned()),
+        ("authorization", format!("Bearer {token}")),
+        ("cookie", format!("internal_auth_session={token}")),
+    ] {
+        let answer = user(&server, name, &value).await.expect(200).json();
+        assert_eq!(answer["user"]["id"], "admin", "{name}");
+        assert_eq!(answer["user"]["friendly_name"], "");
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_401_even_where_none_are_needed() {
+    let server = Server::empty().await;
+    for (name, value) in [
+        ("authorization", "Basic QUtJQUpURVNUVEVTVFRFU1RROndyb25n"),
+        ("authorization", "Basic ***"),
+        ("authorization", "Bearer a.b.c"),
+        ("cookie", "internal_auth_session=a.b.c"),
+    ] {
+        let answer = user(&server, name, value).await.expect(401);
+        assert_eq!(answer.json()["message"], "error authenticating request", "{value}");
+    }
+    let nobody = user(&server, "accept", "*/*").await.expect(200).json();
+    assert_eq!(nobody["user"]["id"], "");
+    assert_eq!(nobody["user"]["creation_date"], 0);
+    let body = format!(r#"{{"access_key_id":"{KEY}","secret_access_key":"no"}}"#);
+    server.post("/auth/login", &body).await.expect(401);
+    server.call("POST", "/auth/login", &[], "").await.expect(401);
+}
+
+#[tokio::test]
+async fn there_is_exactly_one_user() {
+    let server = Server::empty().await;
+    let users = server.get("/auth/users?prefix=zzz").await.expect(200).json();
+    assert_eq!(users["results"].as_array().unwrap().len(), 1);
+    assert_eq!(users["results"][0]["id"], "admin");
+    assert_eq!(users["results"][0]["creation_date"], NOW);
+    server.get("/auth/users/admin").await.expect(200);
+    server.get("/auth/users/other").await.expect(404);
+    server.get("/auth/users/a%2525b").await.expect(400);
+    server.post("/auth/users", r#"{"id":"second"}"#).await.expect(409);
+    server.post("/auth/users", r#"{"id":""}"#).await.expect(400);
+    server.get(&format!("/auth/users/admin/credentials/{KEY}")).await.expect(200);
+    server.get("/auth/users/admin/credentials/AKIAJNOBODYNOBODYNOQ").await.expect(404);
+    server.post("/auth/users/admin/credentials", "").await.expect(400);
+    server.post("/auth/users/other/credentials", "").await.expect(404);
+}
+
+#[tokio::test]
+async fn the_server_about_itself() {
+    let server = Server::empty().await;
+    let config = server.get("/config").await.expect(200).json();
+    assert_eq!(config["version_config"]["version"], "1.2.3");
+    assert_eq!(config["version_config"]["version_context"], "lakeFS");
+    assert_eq!(config["storage_config"]["blockstore_type"], "local");
+    assert_eq!(config["storage_config"]["blockstore_namespace_ValidityRegex"], "^local://");
+    assert_eq!(config["storage_config"]["default_namespace_prefix"], "local://");
+    assert_eq!(config["storage_config"]["pre_sign_support"], false);
+    assert_eq!(server.get("/config/storage").await.expect(200).json(), config["storage_config"]);
+    let setup = server.get("/setup_lakefs").await.expect(200).json();
+    assert_eq!(setup["state"], "initialized");
+    server.post("/setup_lakefs", r#"{"username":"x"}"#).await.expect(409);
+    server.post("/setup_lakefs", r#"{"username":""}"#).await.expect(400);
+    let events = |count: i64| format!(r#"{{"events":[{{"class":"c","name":"n","count":{count}}}]}}"#);
+    server.post("/statistics", &events(1)).await.expect(204);
+    server.post("/statistics", &events(-1)).await.expect(400);
+    server.get("/usage-report/summary").await.expect(404);
+    assert!(server.get("/healthcheck").await.expect(204).body.is_empty());
+}

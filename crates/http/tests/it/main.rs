@@ -1,0 +1,15 @@
+//! The whole door over memory stores: requests in, answers out.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod auth;
+mod branches;
+mod changes;
+mod history;
+mod millpond;
+mod objects;
+mod outside;
+mod repositories;
+mod server;
+mod uploads;
+mod validation;

@@ -1,0 +1,72 @@
+//! Our own API.
+
+use crate::server::{BASIC, Server};
+use axum::body::Body;
+use http::Request;
+use serde_json::Value;
+
+async fn call(server: &Server, method: &str, path: &str) -> crate::server::Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/api/millpond/v1{path}"))
+        .header("authorization", BASIC)
+        .body(Body::empty())
+        .unwrap();
+    server.send(request).await
+}
+
+fn verbs(page: &Value) -> Vec<String> {
+    let results = page["results"].as_array().unwrap();
+    results
+        .iter()
+        .map(|item| format!("{} {}", item["verb"].as_str().unwrap(), item["ref"].as_str().unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn moves_are_listed_newest_first_and_undone() {
+    let server = Server::with_repository().await;
+    server.upload("main", "a", "1").await;
+    let commit = server.commit("main", "first").await;
+    server.branch("dev", "main").await;
+
+    let log = call(&server, "GET", "/repositories/repo/oplog").await.expect(200).json();
+    assert_eq!(verbs(&log), ["create dev", "commit main", "create main"]);
+    let entry = &log["results"][1];
+    assert_eq!(entry["new"], *commit);
+    assert_eq!(entry["old"].as_str().unwrap().len(), 64);
+    assert_eq!(entry["actor"], "admin");
+    assert_eq!(entry["kind"], "branch");
+    assert_eq!(entry["message"], "first");
+    assert!(entry["time"].as_str().unwrap().starts_with("2026-09-21T"));
+    assert_eq!(log["results"][2]["old"], "");
+
+    let page = call(&server, "GET", "/repositories/repo/oplog?amount=1").await.json();
+    assert_eq!(page["pagination"]["has_more"], true);
+    let after = page["pagination"]["next_offset"].as_str().unwrap();
+    let rest = call(&server, "GET", &format!("/repositories/repo/oplog?after={after}&ref=main")).await.json();
+    assert_eq!(verbs(&rest), ["commit main", "create main"]);
+    call(&server, "GET", "/repositories/repo/oplog?after=x").await.expect(400);
+
+    let undone = call(&server, "POST", "/repositories/repo/branches/main/undo").await.expect(200).json();
+    assert_eq!(undone["ref"], "main");
+    assert_eq!(undone["old"], *commit);
+    assert_eq!(undone["undone"]["verb"], "commit");
+    let main = server.get("/repositories/repo/branches/main").await.json();
+    assert_eq!(main["commit_id"], undone["new"]);
+}
+
+#[tokio::test]
+async fn errors_are_problems() {
+    let server = Server::with_repository().await;
+    let answer = call(&server, "GET", "/repositories/none/oplog").await.expect(404);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    let problem = answer.json();
+    assert_eq!(problem["status"], 404);
+    assert_eq!(problem["code"], "repository-not-found");
+    for member in ["type", "title", "detail", "hint"] {
+        assert!(problem[member].is_string(), "{member}");
+    }
+    call(&server, "GET", "/nothing").await.expect(404);
+    assert_eq!(call(&server, "GET", "/version").await.expect(200).json()["version"], "1.2.3");
+}
