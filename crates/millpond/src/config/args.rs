@@ -1,0 +1,108 @@
+//! The flags of the verbs that run or explain a server.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Name of each setting and of its flag.
+#[cfg(test)]
+pub const FLAGS: &[(&str, &str)] = &[
+    ("listen", "listen"),
+    ("data", "data"),
+    ("master_key_file", "master-key-file"),
+    ("admin.access_key_id", "admin-access-key-id"),
+    ("admin.secret_access_key", "admin-secret-access-key"),
+    ("local_import", "local-import"),
+    ("tls.cert", "tls-cert"),
+    ("tls.key", "tls-key"),
+    ("s3.domains", "s3-domain"),
+    ("s3.region", "s3-region"),
+    ("log.format", "log-format"),
+    ("log.level", "log-level"),
+    ("log.requests", "log-requests"),
+    ("connections_max", "connections-max"),
+];
+
+/// Flags of a server. Each can also be set by its variable or in millpond.toml.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Server options")]
+pub struct ServerArgs {
+    /// Configuration file [env: MILLPOND_CONFIG] [default: ./millpond.toml, then
+    /// ~/.config/millpond/millpond.toml, where they exist]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port; port 0 takes any free one [env: MILLPOND_LISTEN] [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Directory that holds everything stored [env: MILLPOND_DATA] [default: ~/.local/share/millpond]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data: Option<String>,
+    /// File with the key that seals stored secrets, made at the first start
+    /// [env: MILLPOND_MASTER_KEY_FILE] [default: ~/.config/millpond/master.key]
+    #[arg(long, value_name = "FILE")]
+    pub master_key_file: Option<String>,
+    /// Access key id of the administrator [env: MILLPOND_ADMIN_ACCESS_KEY_ID] [default: random]
+    #[arg(long, value_name = "ID")]
+    pub admin_access_key_id: Option<String>,
+    /// Secret of that key; other users of this machine can see flags, so prefer the environment
+    /// [env: MILLPOND_ADMIN_SECRET_ACCESS_KEY] [default: random]
+    #[arg(long, value_name = "SECRET")]
+    pub admin_secret_access_key: Option<String>,
+    /// Directory that may be imported from; repeat for more [env: MILLPOND_LOCAL_IMPORT] [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub local_import: Vec<String>,
+    /// Certificate chain (PEM): https beside http on the same port; read again when it changes
+    /// [env: MILLPOND_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Private key of the certificate (PEM) [env: MILLPOND_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Host name whose requests go to the S3 door, also as <bucket>.<name>; repeat for more
+    /// [env: MILLPOND_S3_DOMAINS] [default: s3.localhost]
+    #[arg(long, value_name = "NAME")]
+    pub s3_domain: Vec<String>,
+    /// Region that S3 clients are told [env: MILLPOND_S3_REGION] [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub s3_region: Option<String>,
+    /// text or json [env: MILLPOND_LOG_FORMAT] [default: text on a terminal, json otherwise]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// error, warn, info, debug or trace; also per module: info,millpond_engine=debug
+    /// [env: MILLPOND_LOG_LEVEL] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Which requests are logged: all, errors or none [env: MILLPOND_LOG_REQUESTS] [default: all]
+    #[arg(long, value_name = "WHICH")]
+    pub log_requests: Option<String>,
+    /// Connections served at the same time; more are answered 503 [env: MILLPOND_CONNECTIONS_MAX]
+    /// [default: 2048]
+    #[arg(long, value_name = "NUMBER")]
+    pub connections_max: Option<String>,
+}
+
+impl ServerArgs {
+    /// Setting, flag and value of each flag that was given.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+        let many = |name, values: &[String]| {
+            (!values.is_empty()).then(|| values.join(super::build::separator(name)))
+        };
+        [
+            ("listen", "listen", self.listen.clone()),
+            ("data", "data", self.data.clone()),
+            ("master_key_file", "master-key-file", self.master_key_file.clone()),
+            ("admin.access_key_id", "admin-access-key-id", self.admin_access_key_id.clone()),
+            ("admin.secret_access_key", "admin-secret-access-key", self.admin_secret_access_key.clone()),
+            ("local_import", "local-import", many("local_import", &self.local_import)),
+            ("tls.cert", "tls-cert", self.tls_cert.clone()),
+            ("tls.key", "tls-key", self.tls_key.clone()),
+            ("s3.domains", "s3-domain", many("s3.domains", &self.s3_domain)),
+            ("s3.region", "s3-region", self.s3_region.clone()),
+            ("log.format", "log-format", self.log_format.clone()),
+            ("log.level", "log-level", self.log_level.clone()),
+            ("log.requests", "log-requests", self.log_requests.clone()),
+            ("connections_max", "connections-max", self.connections_max.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(name, flag, value)| Some((name, flag, value?)))
+    }
+}

@@ -1,0 +1,245 @@
+//! Values become types here, once; what is wrong is said with where it came from.
+
+use super::{Origin, Surroundings, Values};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use tracing_subscriber::filter::Targets;
+
+/// Everything a server needs to know.
+pub struct Config {
+    /// `host:port`.
+    pub listen: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The file with the master key.
+    pub master_key_file: PathBuf,
+    /// The administrator's key, if configured. Both halves.
+    pub admin: Option<(String, String)>,
+    /// Directories that may be imported from.
+    pub local_import: Vec<PathBuf>,
+    /// Where certificate and key are, if https is served.
+    pub tls: Option<TlsFiles>,
+    /// Host names of the S3 door.
+    pub s3_domains: Vec<String>,
+    /// Region that S3 clients are told.
+    pub s3_region: String,
+    /// How to write the log.
+    pub log_format: LogFormat,
+    /// What to write to it.
+    pub log_targets: Targets,
+    /// Which requests to write to it.
+    pub log_requests: LogRequests,
+    /// Connections at the same time.
+    pub connections_max: usize,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The look of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Every one.
+    All,
+    /// Status 500 and more, and those that were cut off.
+    Errors,
+    /// None.
+    None,
+}
+
+/// What stands between the items of a list setting: paths may hold commas, host names no colon.
+pub fn separator(name: &str) -> &'static str {
+    if name == "local_import" { ":" } else { "," }
+}
+
+impl Config {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// A value breaks its rule or a needed one is missing; the message says which, and its origin.
+    pub fn build(values: &Values, around: &Surroundings<'_>) -> Result<Self> {
+        let text =
+            |name: &str| values.get(name).map(|value| value.text.as_str()).filter(|text| !text.is_empty());
+        let path = |name: &str| text(name).map(|path| absolute(values, name, path, around));
+        let list = |name: &str| -> Vec<&str> {
+            let items = text(name).unwrap_or_default().split(separator(name));
+            items.map(str::trim).filter(|item| !item.is_empty()).collect()
+        };
+        let wrong = |name: &str, rule: &str| {
+            let value = &values[name];
+            anyhow::anyhow!("{name} is '{}' (from {}), but must be {rule}", value.text, value.origin)
+        };
+        let no_place = "neither it nor HOME is set; name a place, for example with";
+        let data = path("data").with_context(|| format!("no data directory: {no_place} --data ./data"))?;
+        let master_key_file = path("master_key_file").with_context(|| {
+            format!("no file for the master key: {no_place} --master-key-file ./master.key")
+        })?;
+        ensure!(
+            !master_key_file.starts_with(&data),
+            "the master key file {} lies in the data directory: whoever copies the data would have the key; \
+             name another place with --master-key-file",
+            master_key_file.display()
+        );
+        let admin = match (text("admin.access_key_id"), text("admin.secret_access_key")) {
+            (Some(id), Some(secret)) => Some((id.to_owned(), secret.to_owned())),
+            (None, None) => None,
+            _ => bail!(
+                "only one half of the administrator's key is set; set both MILLPOND_ADMIN_ACCESS_KEY_ID and \
+                 MILLPOND_ADMIN_SECRET_ACCESS_KEY, or neither"
+            ),
+        };
+        let tls = match (path("tls.cert"), path("tls.key")) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => bail!(
+                "https needs both a certificate and its key; set both --tls-cert and --tls-key, or neither"
+            ),
+        };
+        let log_format = match text("log.format") {
+            Some("json") => LogFormat::Json,
+            Some("text") | None => LogFormat::Text,
+            Some(_) => return Err(wrong("log.format", "text or json")),
+        };
+        let log_requests = match text("log.requests") {
+            Some("all") | None => LogRequests::All,
+            Some("errors") => LogRequests::Errors,
+            Some("none") => LogRequests::None,
+            Some(_) => return Err(wrong("log.requests", "all, errors or none")),
+        };
+        let log_targets = log_targets(text("log.level").unwrap_or("info"))
+            .ok_or_else(|| wrong("log.level", "error, warn, info, debug or trace, also per module"))?;
+        let connections_max = match text("connections_max").map(str::parse::<usize>) {
+            Some(Ok(number @ 1..=1_000_000)) => number,
+            None => 2048,
+            Some(_) => return Err(wrong("connections_max", "a number from 1 to 1000000")),
+        };
+        let listen = text("listen").unwrap_or("127.0.0.1:8000");
+        if !listen
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        {
+            return Err(wrong("listen", "an address and a port, like 127.0.0.1:8000 or 0.0.0.0:8000"));
+        }
+        let local_import = list("local_import");
+        Ok(Self {
+            listen: listen.to_owned(),
+            data,
+            master_key_file,
+            admin,
+            local_import: local_import
+                .iter()
+                .map(|item| absolute(values, "local_import", item, around))
+                .collect(),
+            tls,
+            s3_domains: list("s3.domains").into_iter().map(str::to_ascii_lowercase).collect(),
+            s3_region: text("s3.region").unwrap_or("us-east-1").to_owned(),
+            log_format,
+            log_targets,
+            log_requests,
+            connections_max,
+        })
+    }
+}
+
+/// A path in a file is relative to that file, any other to the working directory.
+fn absolute(values: &Values, name: &str, path: &str, around: &Surroundings<'_>) -> PathBuf {
+    let base = match values.get(name).map(|value| &value.origin) {
+        Some(Origin::File(file)) => file.parent().unwrap_or(Path::new("/")),
+        _ => &around.folder,
+    };
+    base.join(path)
+}
+
+/// Libraries speak up only when something is wrong, unless named: some print headers, and with them secrets,
+/// at lower levels.
+fn log_targets(text: &str) -> Option<Targets> {
+    let given: Targets = text.parse().ok()?;
+    let mut targets: Targets =
+        "hyper=error,hyper_util=error,h2=error,rustls=error,s3s=warn,reqwest=warn".parse().ok()?;
+    if let Some(level) = given.default_level() {
+        targets = targets.with_default(level);
+    }
+    Some(targets.with_targets(given.iter().map(|(target, level)| (target.to_owned(), level))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Value;
+    use super::*;
+
+    fn build(pairs: &[(&'static str, &str)]) -> Result<Config> {
+        let mut values = Values::new();
+        for (name, text) in [("data", "d"), ("master_key_file", "/k/master.key")].iter().chain(pairs) {
+            values.insert(name, Value { text: (*text).to_owned(), origin: Origin::Variable("TEST") });
+        }
+        let around = Surroundings { variable: &|_| None, stderr_is_terminal: false, folder: "/work".into() };
+        Config::build(&values, &around)
+    }
+
+    #[test]
+    fn lists_and_paths() {
+        let config =
+            build(&[("local_import", "/a:b: "), ("s3.domains", "S3.Example.org, x")]).expect("builds");
+        assert_eq!(config.data, Path::new("/work/d"));
+        assert_eq!(config.local_import, [Path::new("/a"), Path::new("/work/b")]);
+        assert_eq!(config.s3_domains, ["s3.example.org", "x"]);
+    }
+
+    #[test]
+    fn paths_in_a_file_are_relative_to_it() {
+        let mut values = Values::new();
+        let origin = Origin::File("/etc/millpond/millpond.toml".into());
+        for (name, text) in [("data", "d"), ("master_key_file", "master.key")] {
+            values.insert(name, Value { text: text.to_owned(), origin: origin.clone() });
+        }
+        let around = Surroundings { variable: &|_| None, stderr_is_terminal: false, folder: "/work".into() };
+        let config = Config::build(&values, &around).expect("builds");
+        assert_eq!(config.master_key_file, Path::new("/etc/millpond/master.key"));
+    }
+
+    #[test]
+    fn mistakes_say_what_and_from_where() {
+        let table: &[(&[(&'static str, &str)], &str)] = &[
+            (&[("listen", "8000")], "listen is '8000' (from TEST)"),
+            (&[("listen", ":8000")], "listen"),
+            (&[("listen", "a:70000")], "listen"),
+            (&[("admin.access_key_id", "A")], "MILLPOND_ADMIN_SECRET_ACCESS_KEY"),
+            (&[("tls.cert", "c")], "--tls-key"),
+            (&[("log.format", "xml")], "text or json"),
+            (&[("log.level", "loud=very")], "log.level"),
+            (&[("log.requests", "some")], "errors"),
+            (&[("connections_max", "0")], "connections_max"),
+            (&[("master_key_file", "/work/d/master.key")], "lies in the data directory"),
+        ];
+        for (pairs, part) in table {
+            let error = build(pairs).err().map(|error| error.to_string()).expect("refused");
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn libraries_are_quiet_at_every_level_unless_named() {
+        let targets = log_targets("trace").expect("a level");
+        assert!(targets.would_enable("millpond_engine", &tracing::Level::TRACE));
+        assert!(!targets.would_enable("s3s::service", &tracing::Level::INFO));
+        assert!(!targets.would_enable("hyper::proto", &tracing::Level::WARN));
+        let targets = log_targets("warn,hyper=debug").expect("levels");
+        assert!(targets.would_enable("hyper::proto", &tracing::Level::DEBUG));
+        assert!(!targets.would_enable("millpond", &tracing::Level::INFO));
+    }
+}

@@ -1,0 +1,129 @@
+//! The data directory: made private, used by one server at a time.
+#![allow(clippy::disallowed_methods, reason = "this is the adapter for the data directory")]
+
+use anyhow::{Context, Result, bail};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A data directory that this process holds. Released when dropped, also by a crash.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Makes the directory if needed and takes it.
+    ///
+    /// # Errors
+    /// Another server has it, or it cannot be made or written.
+    pub fn take(path: &Path) -> Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+            format!("cannot make the data directory {}; name another with --data", path.display())
+        })?;
+        let cannot = || format!("cannot write in the data directory {}", path.display());
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join("lock"));
+        let mut lock = open.with_context(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message.
+                drop(lock.read_to_string(&mut holder));
+                bail!(
+                    "another millpond (process {}) has the data directory {}; use that server, stop it with \
+                     'kill {}', or name another directory with --data",
+                    holder.trim(),
+                    path.display(),
+                    holder.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).with_context(cannot)?;
+        writeln!(lock, "{}", std::process::id()).with_context(cannot)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the metadata store.
+    pub fn metadata_file(&self) -> PathBuf {
+        self.path.join("metadata.redb")
+    }
+
+    /// The directory of the object store.
+    pub fn blobs_folder(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
+    /// What `up` has done here: nothing, begun, or finished the sample repository.
+    pub fn sample_state(&self) -> Result<SampleState> {
+        match std::fs::read_to_string(self.path.join("sample")) {
+            Ok(text) if text.trim() == "begun" => Ok(SampleState::Begun),
+            Ok(_) => Ok(SampleState::Finished),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(SampleState::Untouched),
+            Err(error) => Err(error).context("cannot read the note about the sample repository"),
+        }
+    }
+
+    /// Notes what `up` has done.
+    pub fn note_sample(&self, state: SampleState) -> Result<()> {
+        let text = match state {
+            SampleState::Untouched => return Ok(()),
+            SampleState::Begun => "begun\n",
+            SampleState::Finished => "finished\n",
+        };
+        std::fs::write(self.path.join("sample"), text)
+            .context("cannot write the note about the sample repository")
+    }
+}
+
+/// How far the sample repository is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleState {
+    /// Nobody thought of it yet.
+    Untouched,
+    /// It was being made when the server stopped.
+    Begun,
+    /// It was made, or there was a reason not to; it is never made again.
+    Finished,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn one_server_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep/data");
+        let held = DataFolder::take(&path).expect("free");
+        assert_eq!(std::fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
+        let error = DataFolder::take(&path).expect_err("taken").to_string();
+        assert!(
+            error.contains(&format!("process {}", std::process::id())) && error.contains("--data"),
+            "{error}"
+        );
+        drop(held);
+        DataFolder::take(&path).expect("free again");
+    }
+
+    #[test]
+    fn the_note_about_the_sample_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataFolder::take(folder.path()).expect("free");
+        assert_eq!(data.sample_state().expect("read"), SampleState::Untouched);
+        for state in [SampleState::Begun, SampleState::Finished] {
+            data.note_sample(state).expect("noted");
+            assert_eq!(data.sample_state().expect("read"), state);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Everything a server is made of, opened in order: port, data directory, master key, stores, engine,
+//! authority, service. What opens first is what fails most often and costs least.
+
+use crate::config::Config;
+use crate::data_folder::DataFolder;
+use crate::doors::ServiceDoors;
+use crate::machine::{self, OsRandom, SystemClock};
+use crate::master_key::{self, DataIs};
+use crate::server::metrics::Metrics;
+use crate::server::tls::Certificates;
+use crate::server::{Requests, Server, Stopped};
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use millpond_auth::{AdminKeys, Auth, Sealer};
+use millpond_blob::{Blobs, LocalBlobs};
+use millpond_engine::Engine;
+use millpond_kv::{Batch, Expect, Kv, KvError, RedbKv, Write};
+use millpond_service::{Random, Service};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The user that a single administrator is.
+pub const ADMINISTRATOR: &str = "admin";
+
+/// Where the id of the installation is in the metadata store (`docs/formats/server.md`).
+const INSTALLATION_ID: &[u8] = b"s/installation-id";
+
+/// An open installation whose port is bound; connections wait until [`serve`](Self::serve).
+pub struct Installation {
+    /// The verbs.
+    pub service: Arc<Service>,
+    /// The administrator's key.
+    pub keys: AdminKeys,
+    /// The data directory.
+    pub data: DataFolder,
+    /// Where it listens.
+    pub address: SocketAddr,
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+    metrics: Metrics,
+}
+
+impl Installation {
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// Each says what to type next.
+    pub async fn open(config: &Config) -> Result<Self> {
+        machine::raise_file_limit();
+        let listener = bind(&config.listen).await?;
+        let address = listener.local_addr().context("find out the port")?;
+        let certificates = config.tls.clone().map(Certificates::load).transpose()?;
+        let data = DataFolder::take(&config.data)?;
+        let data_is = if data.metadata_file().exists() { DataIs::Existing } else { DataIs::New };
+        let master_key = master_key::load_or_create(&config.master_key_file, data_is, &OsRandom)?;
+        for folder in config.local_import.iter().filter(|folder| !folder.is_dir()) {
+            tracing::warn!(folder = %folder.display(), "the directory to import from is not there");
+        }
+
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+        let kv: Arc<dyn Kv> = Arc::new(RedbKv::open(data.metadata_file())?);
+        let blobs = LocalBlobs::open(data.blobs_folder())?;
+        for damage in blobs.damage() {
+            tracing::error!(
+                file = %damage.file.display(),
+                offset = damage.offset,
+                what = damage.what,
+                "stored bytes are damaged; what they held cannot be read, everything else can"
+            );
+        }
+        let blobs: Arc<dyn Blobs> = blobs;
+        let auth = Auth::open(kv.clone(), Sealer::new(&master_key), random.clone(), clock.clone()).await;
+        let auth = Arc::new(auth.with_context(|| {
+            format!("is {} the master key of this data directory?", config.master_key_file.display())
+        })?);
+        let given = config.admin.as_ref().map(|(id, secret)| (id.as_str(), secret.as_str()));
+        let keys = auth.ensure_admin(ADMINISTRATOR, given).await.context("set up the administrator's key")?;
+        let id = installation_id(&*kv, &OsRandom).await.context("find the id of the installation")?;
+        let engine =
+            Engine::open(kv, blobs, clock.clone(), random.clone(), millpond_engine::Options::default()).await;
+        let engine = engine.with_context(|| format!("open the data directory {}", data.path().display()))?;
+        let service = Arc::new(Service::new(engine, auth, clock, random, id));
+        let metrics = Metrics::install()?;
+        Ok(Self { service, keys, data, address, listener, certificates, metrics })
+    }
+
+    /// The address for a browser or client on this machine.
+    pub fn url(&self) -> String {
+        let host = match self.address {
+            SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
+            SocketAddr::V6(address) if address.ip().is_unspecified() => "[::1]".to_owned(),
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        format!("http://{host}:{}", self.address.port())
+    }
+
+    /// Serves until `stop`, finishes what runs, and closes the stores.
+    pub async fn serve(self, config: &Config, stop: impl Future<Output = ()>) -> Result<Stopped> {
+        let doors = Arc::new(ServiceDoors::new(&self.service, config));
+        let requests = Arc::new(Requests { doors, metrics: self.metrics, log: config.log_requests });
+        let server = Server {
+            listener: self.listener,
+            certificates: self.certificates,
+            requests,
+            connections_max: config.connections_max,
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = %self.address,
+            https = config.tls.is_some(),
+            data = %self.data.path().display(),
+            "listening"
+        );
+        let stopped = server.serve(stop).await;
+        self.service.close().await.context("close the stores")?;
+        tracing::info!(?stopped, "stopped");
+        Ok(stopped)
+    }
+}
+
+async fn bind(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let next = match error.kind() {
+            ErrorKind::AddrInUse => {
+                ": another program has the port. If that is a Millpond server, use it ('millpond repo list'); \
+                 else take another port, for example --listen 127.0.0.1:8001"
+            }
+            ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; take another with --listen",
+            _ => "; name an address of this machine with --listen",
+        };
+        anyhow::anyhow!("cannot listen on {address}: {error}{next}")
+    })
+}
+
+/// The id of this installation, made at its first start.
+async fn installation_id(kv: &dyn Kv, random: &dyn Random) -> Result<String> {
+    let key = Bytes::from_static(INSTALLATION_ID);
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    let new = Bytes::from(hex::encode(bytes));
+    let batch = Batch {
+        preconditions: vec![(key.clone(), Expect::Absent)],
+        writes: vec![Write::Put(key.clone(), new)],
+    };
+    match kv.commit(batch).await {
+        Ok(()) | Err(KvError::PreconditionFailed(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let stored = kv.get(&key).await?.context("it was just written")?;
+    Ok(String::from_utf8_lossy(&stored).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_installation_keeps_its_id() {
+        let kv = millpond_kv::MemoryKv::new();
+        let first = installation_id(&kv, &OsRandom).await.expect("made");
+        assert_eq!(first.len(), 32);
+        assert_eq!(installation_id(&kv, &OsRandom).await.expect("found"), first);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_says_what_to_type() {
+        let holder = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = holder.local_addr().expect("an address").to_string();
+        let error = bind(&address).await.expect_err("taken").to_string();
+        assert!(error.contains(&address) && error.contains("--listen 127.0.0.1:8001"), "{error}");
+    }
+}

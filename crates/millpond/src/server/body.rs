@@ -1,0 +1,271 @@
+//! Bodies as they pass: requests must make progress, responses are counted to their end.
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// An error of any kind, as bodies have it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of every response.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body that is all there.
+pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Time spent waiting for a client in which at least [`PROGRESS_BYTES_MIN`] must come.
+const PROGRESS_WINDOW: Duration = Duration::from_secs(60);
+/// About one kilobyte a second: below that a connection is held, not used.
+const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
+
+/// The client sent too little for too long.
+#[derive(Debug)]
+pub struct TooSlow;
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client sent too little of the body for a minute")
+    }
+}
+
+impl std::error::Error for TooSlow {}
+
+/// A request body that fails with [`TooSlow`] instead of waiting for ever, and counts its bytes.
+///
+/// Only time in which *we* wait for the client counts, so a server that is slow to take data cuts nobody.
+pub struct RequestBody<B> {
+    body: B,
+    received: Arc<AtomicU64>,
+    waiting_since: Option<Instant>,
+    waited: Duration,
+    bytes_in_window: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> RequestBody<B> {
+    /// Watches a body; `received` counts its bytes.
+    pub fn new(body: B, received: Arc<AtomicU64>) -> Self {
+        Self { body, received, waiting_since: None, waited: Duration::ZERO, bytes_in_window: 0, timer: None }
+    }
+
+    /// Closes the window if it is over; whether enough came in it.
+    fn may_go_on(&mut self) -> bool {
+        if self.waited < PROGRESS_WINDOW {
+            return true;
+        }
+        let enough = self.bytes_in_window >= PROGRESS_BYTES_MIN;
+        (self.waited, self.bytes_in_window) = (Duration::ZERO, 0);
+        enough
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        loop {
+            let frame = Pin::new(&mut this.body).poll_frame(cx);
+            if let Poll::Ready(frame) = frame {
+                if let Some(since) = this.waiting_since.take() {
+                    this.waited += since.elapsed();
+                    this.timer = None;
+                }
+                let Some(Ok(frame)) = frame else { return Poll::Ready(frame.map(|f| f.map_err(Into::into))) };
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.received.fetch_add(bytes, Ordering::Relaxed);
+                this.bytes_in_window += bytes;
+                let answer = if this.may_go_on() { Ok(frame) } else { Err(TooSlow.into()) };
+                return Poll::Ready(Some(answer));
+            }
+            let since = *this.waiting_since.get_or_insert_with(Instant::now);
+            let left = PROGRESS_WINDOW.saturating_sub(this.waited);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+            ready!(timer.as_mut().poll(cx));
+            this.waited += since.elapsed();
+            (this.waiting_since, this.timer) = (None, None);
+            if !this.may_go_on() {
+                return Poll::Ready(Some(Err(TooSlow.into())));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All of it was handed to the connection.
+    Complete,
+    /// The source failed in the middle; the client sees a broken body.
+    Failed,
+    /// The client went away.
+    Aborted,
+}
+
+impl Ending {
+    /// For logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// A response body that says once how it ended and how many bytes it had.
+pub struct Observed<B, F: FnOnce(Ending, u64)> {
+    body: B,
+    bytes: u64,
+    ending: Ending,
+    at_end: Option<F>,
+}
+
+impl<B: Body, F: FnOnce(Ending, u64)> Observed<B, F> {
+    /// Watches a body.
+    pub fn new(body: B, at_end: F) -> Self {
+        let ending = if body.is_end_stream() { Ending::Complete } else { Ending::Aborted };
+        Self { body, bytes: 0, ending, at_end: Some(at_end) }
+    }
+}
+
+impl<B, F> Body for Observed<B, F>
+where
+    B: Body<Data = Bytes> + Unpin,
+    F: FnOnce(Ending, u64) + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                // With a known length the connection does not ask again after the last byte.
+                if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
+                    self.ending = Ending::Complete;
+                }
+            }
+            Some(Err(_)) => self.ending = Ending::Failed,
+            None => self.ending = Ending::Complete,
+        }
+        Poll::Ready(frame)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B, F: FnOnce(Ending, u64)> Drop for Observed<B, F> {
+    fn drop(&mut self) {
+        if let Some(at_end) = self.at_end.take() {
+            at_end(self.ending, self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use std::sync::Mutex;
+
+    type Piece = Result<Frame<Bytes>, BoxError>;
+
+    /// Pieces of some size, one every so many seconds.
+    fn dripping(
+        bytes: usize,
+        seconds: u64,
+        count: usize,
+    ) -> impl Body<Data = Bytes, Error = BoxError> + Unpin {
+        let pieces = futures::stream::iter(0..count).then(move |_| async move {
+            sleep(Duration::from_secs(seconds)).await;
+            Piece::Ok(Frame::data(Bytes::from(vec![0; bytes])))
+        });
+        StreamBody::new(Box::pin(pieces))
+    }
+
+    async fn receive(body: impl Body<Data = Bytes, Error = BoxError> + Unpin) -> Result<usize, BoxError> {
+        Ok(RequestBody::new(body, Arc::default()).collect().await?.to_bytes().len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_dripping_are_cut_and_slow_lines_are_not() {
+        assert!(receive(dripping(10, 1, 1000)).await.expect_err("cut").is::<TooSlow>());
+        assert!(receive(dripping(10, 100, 1)).await.expect_err("cut").is::<TooSlow>());
+        assert_eq!(receive(dripping(2000, 1, 300)).await.expect("2 kB/s are fine"), 600_000);
+        assert_eq!(receive(dripping(100_000, 50, 10)).await.expect("pauses are fine"), 1_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_server_cuts_nobody() {
+        let mut body = RequestBody::new(dripping(10, 1, 50), Arc::default());
+        while let Some(frame) = body.frame().await {
+            frame.expect("never cut");
+            sleep(Duration::from_secs(100)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn received_bytes_are_counted() {
+        let received = Arc::new(AtomicU64::new(0));
+        RequestBody::new(dripping(7, 1, 3), received.clone()).collect().await.expect("complete");
+        assert_eq!(received.load(Ordering::Relaxed), 21);
+    }
+
+    async fn ending_of(body: ResponseBody, frames: usize) -> (Ending, u64) {
+        let seen = Arc::new(Mutex::new(None));
+        let note = seen.clone();
+        let mut body = Observed::new(body, move |ending, bytes| {
+            assert!(note.lock().expect("unpoisoned").replace((ending, bytes)).is_none(), "told once");
+        });
+        for _ in 0..frames {
+            drop(body.frame().await);
+        }
+        drop(body);
+        let ending = seen.lock().expect("unpoisoned").take();
+        ending.expect("told")
+    }
+
+    #[tokio::test]
+    async fn endings_are_told_apart() {
+        assert_eq!(ending_of(full(""), 0).await, (Ending::Complete, 0));
+        assert_eq!(ending_of(full("abc"), 0).await, (Ending::Aborted, 0));
+        assert_eq!(ending_of(full("abc"), 1).await, (Ending::Complete, 3));
+        let broken = futures::stream::iter([Piece::Ok(Frame::data("ab".into())), Piece::Err("disk".into())]);
+        assert_eq!(ending_of(StreamBody::new(broken).boxed_unsync(), 2).await, (Ending::Failed, 2));
+    }
+}

@@ -1,0 +1,185 @@
+//! A connection that does not wait for ever: a head that has begun must end in time, and a peer must take
+//! what it is sent. It also watches the framing (see [`Framing`]).
+//!
+//! How long a *body* may take is decided in [`super::body`], where it is known that somebody waits for it; an
+//! idle connection is closed by the HTTP library.
+
+use super::framing::{Finding, Framing};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Time for a head, from its first byte to its last.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time without the peer taking a single byte of what waits for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What requests of a connection need to know of it.
+#[derive(Debug, Default)]
+pub struct Suspicion(AtomicBool);
+
+impl Suspicion {
+    /// Whether a request with two framings was seen. From then on nothing on the connection can be trusted.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A stream under guard. Framing is followed only if the stream turns out to speak HTTP/1.
+pub struct Guarded<S> {
+    stream: S,
+    framing: Framing,
+    suspicion: Arc<Suspicion>,
+    head: Option<Pin<Box<Sleep>>>,
+    write: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Guarded<S> {
+    /// Guards a stream.
+    pub fn new(stream: S, suspicion: Arc<Suspicion>) -> Self {
+        Self { stream, framing: Framing::new(), suspicion, head: None, write: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            Poll::Ready(outcome) => {
+                outcome?;
+                match this.framing.feed(&buffer.filled()[before..]) {
+                    Finding::Fine => {}
+                    Finding::Ambiguous => this.suspicion.0.store(true, Ordering::Release),
+                    Finding::TooLarge => {
+                        return Poll::Ready(Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "the head is too large",
+                        )));
+                    }
+                }
+                if !this.framing.is_in_head() {
+                    this.head = None;
+                } else if this.head.is_none() {
+                    this.head = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                let Some(timer) = &mut this.head else { return Poll::Pending };
+                ready!(timer.as_mut().poll(cx));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head did not end in time")))
+            }
+        }
+    }
+}
+
+impl<S> Guarded<S> {
+    /// Turns a wait for the peer into an error when it has lasted too long.
+    fn limited<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.write = None;
+            return outcome;
+        }
+        let timer = self.write.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.limited(cx, outcome)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.limited(cx, outcome)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.limited(cx, outcome)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.limited(cx, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    async fn read_all(mut stream: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.map(|_| bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_ends_is_cut() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a").await.expect("written");
+        let error = read_all(Guarded::new(server, Arc::default())).await.expect_err("cut");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_byte_by_byte_is_cut_too() {
+        let (mut client, server) = duplex(1024);
+        let slow = tokio::spawn(async move {
+            while client.write_all(b"a").await.is_ok() {
+                sleep(Duration::from_secs(3)).await;
+            }
+        });
+        let error = read_all(Guarded::new(server, Arc::default())).await.expect_err("cut");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        slow.await.expect("ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_connection_between_requests_is_left_to_the_library() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
+        let reading =
+            tokio::time::timeout(Duration::from_secs(300), read_all(Guarded::new(server, Arc::default())));
+        assert!(reading.await.is_err(), "still open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut() {
+        let (_client, server) = duplex(16);
+        let error = Guarded::new(server, Arc::default()).write_all(&[0; 64]).await.expect_err("cut");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn two_framings_raise_suspicion() {
+        let (mut client, server) = duplex(1024);
+        let suspicion = Arc::new(Suspicion::default());
+        client.write_all(b"GET / HTTP/1.1\r\nContent-Length: 1\r\n").await.expect("written");
+        let mut guarded = Guarded::new(server, suspicion.clone());
+        let mut buffer = [0; 256];
+        assert!(guarded.read(&mut buffer).await.expect("read") > 0);
+        assert!(!suspicion.is_ambiguous());
+        client.write_all(b"Transfer-Encoding: chunked\r\n\r\n").await.expect("written");
+        assert!(guarded.read(&mut buffer).await.expect("read") > 0);
+        assert!(suspicion.is_ambiguous());
+    }
+}

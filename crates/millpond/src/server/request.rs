@@ -1,0 +1,225 @@
+//! One request: sorted to its door, guarded against panics, counted and logged when its response has ended.
+
+use super::body::{BoxError, Ending, Observed, RequestBody, ResponseBody, full};
+use super::guard::Suspicion;
+use super::metrics::{self, Metrics};
+use crate::config::LogRequests;
+use crate::machine;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Which door answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The S3 protocol.
+    S3,
+    /// The HTTP API and the page.
+    Http,
+    /// The server itself: metrics, refusals before any door.
+    Server,
+}
+
+impl Door {
+    fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Http => "http",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// The name of the operation, put into the extensions of a response by its door.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation(pub &'static str);
+
+/// The doors, as the listener sees them.
+pub trait Doors: Send + Sync + 'static {
+    /// Whether the S3 door answers this request; else it is the HTTP door.
+    fn is_s3(&self, head: &http::request::Parts) -> bool;
+    /// Answers through the S3 door.
+    fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>>;
+    /// Answers through the HTTP door.
+    fn http(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>>;
+}
+
+/// What all requests share.
+pub struct Requests {
+    /// The doors.
+    pub doors: Arc<dyn Doors>,
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// What to log.
+    pub log: LogRequests,
+}
+
+/// What the requests of one connection share.
+#[derive(Clone)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Whether it is encrypted.
+    pub secure: bool,
+    /// What the guard has seen.
+    pub suspicion: Arc<Suspicion>,
+}
+
+/// The body that goes out.
+pub type SentBody = Observed<ResponseBody, Box<dyn FnOnce(Ending, u64) + Send>>;
+
+impl Requests {
+    /// Answers one request.
+    pub async fn answer(
+        self: Arc<Self>,
+        connection: Connection,
+        request: Request<Incoming>,
+    ) -> Response<SentBody> {
+        let began = machine::moment();
+        let received = Arc::new(AtomicU64::new(0));
+        let (head, body) = request.into_parts();
+        let method = head.method.clone();
+        // Never the query: it may hold a signature.
+        let path = head.uri.path().to_owned();
+        let request = Request::from_parts(head, RequestBody::new(body, received.clone()));
+        let (door, response) = self.through_door(&connection, request).await;
+        let status = response.status();
+        let request_id = request_id(response.headers());
+        let operation =
+            response.extensions().get::<Operation>().map_or_else(|| method_name(&method), |o| o.0);
+        let log = self.log;
+        let at_end = move |ending: Ending, sent: u64| {
+            let took = began.elapsed();
+            // The body of an answer to HEAD is never asked for.
+            let ending =
+                if method == Method::HEAD && ending == Ending::Aborted { Ending::Complete } else { ending };
+            let received = received.load(Ordering::Relaxed);
+            metrics::request(door.name(), operation, status.as_u16(), took, received, sent);
+            let is_error = status.is_server_error() || ending != Ending::Complete;
+            if log == LogRequests::All || (log == LogRequests::Errors && is_error) {
+                tracing::info!(
+                    target: "millpond::request",
+                    request_id,
+                    door = door.name(),
+                    operation,
+                    method = method.as_str(),
+                    path,
+                    status = status.as_u16(),
+                    ms = took.as_micros() as f64 / 1000.0,
+                    received,
+                    sent,
+                    peer = %connection.peer,
+                    secure = connection.secure,
+                    ending = ending.as_str(),
+                    "request"
+                );
+            }
+        };
+        response.map(|body| Observed::new(body, Box::new(at_end) as Box<dyn FnOnce(Ending, u64) + Send>))
+    }
+
+    async fn through_door(
+        &self,
+        connection: &Connection,
+        request: Request<RequestBody<Incoming>>,
+    ) -> (Door, Response<ResponseBody>) {
+        if connection.suspicion.is_ambiguous() {
+            let mut response = plain(
+                StatusCode::BAD_REQUEST,
+                "a request may have Content-Length or Transfer-Encoding, not both\n",
+            );
+            // What follows on this connection may be the tail of a body.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return (Door::Server, response);
+        }
+        let (head, body) = request.into_parts();
+        let is_s3 = self.doors.is_s3(&head);
+        if !is_s3 && head.uri.path() == "/metrics" {
+            return (Door::Server, self.metrics(&head.method));
+        }
+        let request = Request::from_parts(head, body);
+        let (door, answer) =
+            if is_s3 { (Door::S3, self.doors.s3(request)) } else { (Door::Http, self.doors.http(request)) };
+        // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the
+        // engine's own tasks, so nothing half-done is left in sight.
+        let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<String>().map(String::as_str);
+            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            tracing::error!(door = door.name(), message, "a request caused a panic");
+            failure(door)
+        });
+        (door, response)
+    }
+
+    fn metrics(&self, method: &Method) -> Response<ResponseBody> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "metrics can only be read\n");
+        }
+        let mut response = Response::new(full(self.metrics.render()));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// The id that the door gave the request.
+fn request_id(headers: &HeaderMap) -> String {
+    let id = headers.get("x-request-id").or_else(|| headers.get("x-amz-request-id"));
+    id.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// A method as a label: the methods that clients can make up are one.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// 500 in the form that clients of the door can read.
+fn failure(door: Door) -> Response<ResponseBody> {
+    let (kind, body) = match door {
+        Door::S3 => (
+            "application/xml",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
+             <Message>The server failed; its log says more.</Message></Error>",
+        ),
+        Door::Http | Door::Server => {
+            ("application/json", "{\"message\":\"the server failed; its log says more\"}\n")
+        }
+    };
+    let mut response = Response::new(full(body));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A response of a door with its own kind of body.
+pub fn boxed<B>(response: Response<B>) -> Response<ResponseBody>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    response.map(|body| body.map_err(Into::into).boxed_unsync())
+}

@@ -1,0 +1,227 @@
+//! The listener with doors that only say who they are.
+
+use super::body::{RequestBody, ResponseBody, full};
+use super::metrics::Metrics;
+use super::request::{Doors, Operation, Requests};
+use super::tls::tests::write_certificate;
+use super::*;
+use crate::config::LogRequests;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use rustls::pki_types::ServerName;
+use std::sync::OnceLock;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Paths say what happens; requests with `x-s3` are for the S3 door.
+struct Signs;
+
+impl Signs {
+    fn answer(
+        door: &'static str,
+        request: Request<RequestBody<Incoming>>,
+    ) -> BoxFuture<'static, Response<ResponseBody>> {
+        async move {
+            match request.uri().path() {
+                "/panic" => panic!("a panic for the test"),
+                "/slow" => sleep(Duration::from_millis(300)).await,
+                _ => {}
+            }
+            let body = match request.into_body().collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(error) => error.to_string().into(),
+            };
+            let mut response = Response::new(full(format!("{door}:{}", String::from_utf8_lossy(&body))));
+            response.extensions_mut().insert(Operation("TestOperation"));
+            response
+        }
+        .boxed()
+    }
+}
+
+impl Doors for Signs {
+    fn is_s3(&self, head: &http::request::Parts) -> bool {
+        head.headers.contains_key("x-s3")
+    }
+    fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>> {
+        Self::answer("s3", request)
+    }
+    fn http(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>> {
+        Self::answer("http", request)
+    }
+}
+
+fn the_metrics() -> Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(|| Metrics::install().expect("installed once")).clone()
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Stopped>,
+}
+
+async fn start(certificates: Option<Arc<Certificates>>, connections_max: usize) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let requests =
+        Arc::new(Requests { doors: Arc::new(Signs), metrics: the_metrics(), log: LogRequests::All });
+    let server = Server { listener, certificates, requests, connections_max };
+    let (stop, stopped) = oneshot::channel();
+    let ended = tokio::spawn(server.serve(async move { drop(stopped.await) }));
+    Running { address, stop, ended }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("connects")
+    }
+    async fn ask(&self, text: &str) -> String {
+        ask(self.connect().await, text).await
+    }
+}
+
+/// Sends a text and reads until the end.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
+    stream.write_all(text.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    String::from_utf8(answer).expect("UTF-8")
+}
+
+fn get(path: &str, header: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n{header}Connection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn requests_go_to_their_doors() {
+    let server = start(None, 10).await;
+    assert!(server.ask(&get("/", "")).await.ends_with("\r\n\r\nhttp:"));
+    assert!(server.ask(&get("/", "x-s3: 1\r\n")).await.ends_with("\r\n\r\ns3:"));
+    let put = "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    assert!(server.ask(put).await.ends_with("http:hello"));
+    let metrics = server.ask(&get("/metrics", "")).await;
+    for part in [
+        "millpond_requests_total{door=\"http\",operation=\"TestOperation\",status=\"2xx\"}",
+        "millpond_request_duration_seconds_bucket{door=\"s3\",operation=\"TestOperation\",status=\"2xx\",le=\"0.001\"}",
+        "process_cpu_seconds_total ",
+        "process_resident_memory_bytes ",
+        "millpond_connections ",
+    ] {
+        assert!(metrics.contains(part), "{part} in {metrics}");
+    }
+    // A bucket may be called metrics; who signs gets the S3 door.
+    assert!(server.ask(&get("/metrics", "x-s3: 1\r\n")).await.ends_with("s3:"));
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer() {
+    let server = start(None, 10).await;
+    let answer = server.ask(&get("/panic", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("{\"message\":"), "{answer}");
+    let answer = server.ask(&get("/panic", "x-s3: 1\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("<Code>InternalError</Code>"), "{answer}");
+    assert!(server.ask(&get("/", "")).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn two_framings_are_refused_and_their_tail_is_not_run() {
+    let server = start(None, 10).await;
+    for framing in [
+        "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n",
+    ] {
+        let text = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        );
+        let answer = server.ask(&text).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn http_and_https_share_the_port_and_https_speaks_both_versions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (files, certificate) = write_certificate(folder.path());
+    let server = start(Some(Certificates::load(files).expect("loads")), 10).await;
+    assert!(server.ask(&get("/", "")).await.ends_with("http:"), "plain HTTP beside TLS");
+    for protocol in ["http/1.1", "h2"] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.into()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = connector.connect(name, server.connect().await).await.expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        if protocol == "h2" {
+            // Preface and empty SETTINGS; the server answers with its own SETTINGS (type 4).
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("sent");
+            let mut frame = [0; 9];
+            stream.read_exact(&mut frame).await.expect("a frame");
+            assert_eq!(frame[3], 4);
+        } else {
+            stream.write_all(get("/", "").as_bytes()).await.expect("sent");
+            let mut answer = Vec::new();
+            // The end without close_notify is as good as any here.
+            drop(stream.read_to_end(&mut answer).await);
+            assert!(answer.ends_with(b"http:"), "{}", String::from_utf8_lossy(&answer));
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so() {
+    let server = start(None, 1).await;
+    let mut first = server.connect().await;
+    // The first connection holds its place for certain once it has been answered.
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.expect("an answer");
+    let refused = server.ask(&get("/", "")).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("Retry-After: 1"), "{refused}");
+    drop(first);
+    // Its place is free as soon as the server has seen it go.
+    while !server.ask(&get("/", "")).await.starts_with("HTTP/1.1 200") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_runs_and_takes_nothing_new() {
+    let server = start(None, 10).await;
+    let mut idle = server.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    let mut running = server.connect().await;
+    // The request has reached the door once its continuation is asked for.
+    let head = "PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    running.write_all(head.as_bytes()).await.expect("sent");
+    let mut interim = [0; 25];
+    running.read_exact(&mut interim).await.expect("100 Continue");
+    server.stop.send(()).expect("running");
+    let answer = ask(running, "ok").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("http:ok"), "{answer}");
+    assert_eq!(server.ended.await.expect("no panic"), Stopped::Orderly);
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.expect("closed in order");
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let server = start(None, 10).await;
+    let mut silent = server.connect().await;
+    let mut rest = Vec::new();
+    silent.read_to_end(&mut rest).await.expect("closed");
+    assert!(rest.is_empty());
+}
