@@ -160,12 +160,8 @@ impl<'a> Cursor<'a> {
             }
             return;
         }
-        let mut popped = false;
         while let Some(frame) = self.frames.last_mut() {
-            if popped {
-                frame.index += 1;
-            }
-            if frame.index < frame.node.len() && reaches(&frame.node.last_key(), from) {
+            if reaches(&frame.node.last_key(), from) {
                 let index = frame.node.first_within(from);
                 if index > frame.index {
                     frame.index = index;
@@ -176,8 +172,8 @@ impl<'a> Cursor<'a> {
                 }
                 return;
             }
+            // The parent's search then finds a child behind this one: load_child checked their last keys.
             self.frames.pop();
-            popped = true;
         }
     }
 

@@ -360,6 +360,22 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn empty_and_long_keys_are_refused() {
+        for (key, sound) in [(0, false), (1, true), (1_024, true), (1_025, false)] {
+            let bytes = section(&[vec![b'a'; key]].into());
+            let parsed = Keys::parse(&bytes, 3, 1).unwrap();
+            assert_eq!(parsed.check(&bytes).is_ok(), sound, "a key of {key} bytes");
+            let bytes = section(&[vec![b'a'; key], vec![b'b'; key + 1]].into());
+            let parsed = Keys::parse(&bytes, 3, 2).unwrap();
+            assert_eq!(
+                parsed.check(&bytes).is_ok(),
+                sound && key < 1_024,
+                "keys of {key} bytes and one more"
+            );
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]

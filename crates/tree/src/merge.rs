@@ -41,11 +41,12 @@ enum Verdict {
     Conflict,
 }
 
-/// Judges one path (API-14.8). First by equality in everything: a side that did not touch the entry at all
-/// gives way, so that a new mtime on one side comes through. Then by [`Entry::same_object`]: equal changes on
+/// Judges one path that the source touched (API-14.8). First by equality in everything: a destination that did not touch the entry at all
+/// gives way, so that a new mtime comes through. Then by [`Entry::same_object`]: equal changes on
 /// both sides are no conflict and the destination's entry stays; a side that holds the same object as the base
 /// did not change it.
 fn judge(base: Option<&Entry>, dest: Option<&Entry>, theirs: Option<&Entry>) -> Verdict {
+    debug_assert!(theirs != base, "paths that the source did not touch are no difference");
     let same = |a: Option<&Entry>, b: Option<&Entry>| match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.same_object(b),
@@ -53,7 +54,7 @@ fn judge(base: Option<&Entry>, dest: Option<&Entry>, theirs: Option<&Entry>) -> 
     };
     if dest == base {
         Verdict::Source
-    } else if theirs == base || same(dest, theirs) {
+    } else if same(dest, theirs) {
         Verdict::Dest
     } else if same(dest, base) {
         Verdict::Source

@@ -92,7 +92,7 @@ fn check(base: &Model, dest: &Model, theirs: &Model, what: &str) {
     }
 }
 
-/// Absent; four objects; the first again with another mtime and address; and declared entries whose equality
+/// Absent; three objects; the first again with another mtime, another address, both; and declared entries whose equality
 /// goes over the checksum or over the address.
 fn states() -> Vec<Option<Entry>> {
     let declared = |checksum: &str, address: &'static str, mtime: i64| {
@@ -103,8 +103,14 @@ fn states() -> Vec<Option<Entry>> {
         entry.mtime = millpond_types::Timestamp(mtime);
         Some(entry)
     };
+    let mut touched = entry(1);
+    touched.mtime.0 += 1;
+    let mut moved = entry(1);
+    moved.address = Address::Rule(4);
     vec![
         None,
+        Some(touched),
+        Some(moved),
         Some(entry(1)),
         Some(entry(2)),
         Some(entry(3)),
@@ -141,7 +147,7 @@ fn the_merge_table() {
             }
         }
     }
-    assert_eq!(cases, 2_000);
+    assert_eq!(cases, 2 * 12 * 12 * 12);
 }
 
 /// All cases at once, in one tree of many leaves, together with changes on one side only.

@@ -93,6 +93,50 @@ fn scans_start_and_seek_where_they_are_told() {
     assert_eq!(Scan::new(&nodes, TreeId::EMPTY, Bound::Unbounded).next(), Ok(None));
 }
 
+/// The last key of every leaf is where a seek must change leaves, and the key behind it where it must not.
+#[test]
+fn seeks_at_the_ends_of_leaves() {
+    let mut nodes = NewNodes::default();
+    let model: Model = (0..9_000).map(|i| (plain_key(i), entry(i))).collect();
+    let tree = tree_of(&model, &mut nodes);
+    let keys: Vec<_> = model.keys().cloned().collect();
+    let root = nodes.node(&tree.0.unwrap()).unwrap();
+    let mut end = 0;
+    for child in root.children() {
+        end += nodes.node(&child).unwrap().objects() as usize;
+        for at in [end - 1, end.min(keys.len() - 1)] {
+            for begin in [0, end - 1] {
+                let mut scan = Scan::new(&nodes, tree, Bound::Included(keys[begin].as_bytes()));
+                scan.peek_path().unwrap();
+                scan.seek(Bound::Excluded(keys[at].as_bytes())).unwrap();
+                assert_eq!(scan.peek_path().unwrap().as_ref(), keys.get((at + 1).max(begin)), "behind {at}");
+                let mut scan = Scan::new(&nodes, tree, Bound::Included(keys[begin].as_bytes()));
+                scan.peek_path().unwrap();
+                scan.seek(Bound::Included(keys[at].as_bytes())).unwrap();
+                assert_eq!(scan.peek_path().unwrap().as_ref(), keys.get(at), "at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn totals_do_not_read_what_lies_within_the_prefix() {
+    let mut nodes = NewNodes::default();
+    let model: Model = (0..60_000).map(|i| (plain_key(i), entry(i))).collect();
+    let tree = tree_of(&model, &mut nodes);
+    let source = Forgetful { base: &nodes, seen: Mutex::default() };
+    while totals(&source, tree, b"datasets/imagenet/train/n0000").is_err() {}
+    assert_eq!(totals(&source, tree, b"datasets/imagenet/train/n0000"), totals(&nodes, tree, b"datasets/"));
+    let read = source.seen.lock().unwrap().len();
+    assert!(read <= 3, "{read} of {} nodes read", nodes.len());
+    let few = Forgetful { base: &nodes, seen: Mutex::default() };
+    while totals(&few, tree, b"datasets/imagenet/train/n00001").is_err() {}
+    let part = totals(&few, tree, b"datasets/imagenet/train/n00001").unwrap();
+    assert!(part.objects > 10_000 && part.objects < 50_000);
+    let read = few.seen.lock().unwrap().len();
+    assert!(read <= 3, "{read} of {} nodes read", nodes.len());
+}
+
 #[test]
 fn totals_are_sums_over_the_prefix() {
     let mut nodes = NewNodes::default();
