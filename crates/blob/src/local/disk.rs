@@ -78,7 +78,7 @@ impl Disk {
     }
 
     /// Makes the file durable under its final name. A blob's key keeps it hidden until then.
-    pub fn publish(&self, mut temp: TempFile, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
+    pub fn publish(&self, temp: TempFile, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
         self.fuse.check()?;
         self.file_syncs.fetch_add(2, Ordering::Relaxed);
         temp.file.sync_all().map_err(|e| match full(&e) {
@@ -86,31 +86,38 @@ impl Disk {
             true => io_error("syncing a file", &e),
             false => self.fuse.blow("fsync of a file", &e),
         })?;
+        self.rename(temp, target, key)?;
+        self.settle(target, key)
+    }
+
+    /// Gives the file its name. A name that was not there before is hidden from now on.
+    fn rename(&self, mut temp: TempFile, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
         let path = temp.path.as_ref().expect("a temporary file has a path until it is published");
-        let directory = target.parent().expect("a published file has a directory");
+        let _renaming = self.renaming.lock();
+        if let Some(key) = key
+            && !target.exists()
         {
-            let _renaming = self.renaming.lock();
-            if let Some(key) = key
-                && !target.exists()
-            {
-                self.hidden.lock().insert(key.clone());
+            self.hidden.lock().insert(key.clone());
+        }
+        let renamed = match std::fs::rename(path, target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                create_directory(directory_of(target)).and_then(|()| std::fs::rename(path, target))
             }
-            let renamed = match std::fs::rename(path, target) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    create_directory(directory).and_then(|()| std::fs::rename(path, target))
-                }
-                done => done,
-            };
-            if let Err(e) = renamed {
-                if let Some(key) = key {
-                    self.hidden.lock().remove(key);
-                }
-                return Err(io_error("renaming a finished file", &e));
+            done => done,
+        };
+        if let Err(e) = renamed {
+            if let Some(key) = key {
+                self.hidden.lock().remove(key);
             }
+            return Err(io_error("renaming a finished file", &e));
         }
         temp.path = None;
-        // On failure the name stays hidden: a restart decides whether it is there.
-        sync_directory(directory).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
+        Ok(())
+    }
+
+    /// Makes the name durable and shows it. On failure it stays hidden: a restart decides whether it is there.
+    fn settle(&self, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
+        sync_directory(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
         if let Some(key) = key {
             self.hidden.lock().remove(key);
         }
@@ -130,10 +137,13 @@ impl Disk {
             done => done.map_err(|e| io_error("removing a file", &e))?,
         }
         self.file_syncs.fetch_add(1, Ordering::Relaxed);
-        let directory = target.parent().expect("a published file has a directory");
-        sync_directory(directory).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
+        sync_directory(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
         Ok(true)
     }
+}
+
+fn directory_of(target: &Path) -> &Path {
+    target.parent().expect("a published file has a directory")
 }
 
 /// A file without a final name.
@@ -243,6 +253,30 @@ mod tests {
         let Err(BlobError::Failed(text)) = disk.temp().map(|_| ()) else { panic!("the fuse is not blown") };
         assert!(text.contains("restart"), "{text}");
         assert!(matches!(disk.remove(&target), Err(BlobError::Failed(_))));
+    }
+
+    #[test]
+    fn a_new_name_is_hidden_until_its_directory_is_synced() {
+        let (directory, disk) = disk();
+        let (key, target) = (BlobKey::new("a/b"), directory.path().join("file"));
+        disk.rename(disk.temp().expect("temp"), &target, Some(&key)).expect("rename");
+        assert!(target.exists() && disk.is_hidden(&key), "a power cut would take this name back");
+        disk.settle(&target, Some(&key)).expect("sync");
+        assert!(!disk.is_hidden(&key));
+    }
+
+    #[test]
+    fn a_name_that_somebody_was_told_of_is_never_hidden() {
+        let (directory, disk) = disk();
+        let (key, target) = (BlobKey::new("a/b"), directory.path().join("file"));
+        // One publisher is between rename and sync when a second one of the same name finishes.
+        disk.rename(disk.temp().expect("temp"), &target, Some(&key)).expect("rename");
+        disk.publish(disk.temp().expect("temp"), &target, Some(&key)).expect("publish");
+        assert!(!disk.is_hidden(&key), "the second sync made the name durable for both");
+        disk.settle(&target, Some(&key)).expect("sync");
+        // A durable name that is being written again stays visible.
+        disk.rename(disk.temp().expect("temp"), &target, Some(&key)).expect("rename");
+        assert!(!disk.is_hidden(&key));
     }
 
     #[test]

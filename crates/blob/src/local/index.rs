@@ -131,15 +131,15 @@ impl Index {
     }
 
     /// Names that begin with the prefix and are greater than `after`, ascending, of those that are kept whole.
-    pub fn named<'a>(&'a self, prefix: &'a str, after: &str) -> impl Iterator<Item = &'a BlobKey> {
+    pub fn named<'a>(&'a self, prefix: &'a str, after: &str) -> impl Iterator<Item = (&'a BlobKey, Place)> {
         // A prefix or marker need not be a valid name, so the ordered map is searched by text.
         let from = if after >= prefix { after } else { prefix }.to_owned();
         let after = after.to_owned();
         self.named
             .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
-            .map(|(key, _)| key)
-            .skip_while(move |key| key.as_str() <= after.as_str())
-            .take_while(move |key| key.as_str().starts_with(prefix))
+            .map(|(key, place)| (key, *place))
+            .skip_while(move |(key, _)| key.as_str() <= after.as_str())
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
     }
 
     /// All places of names that are not kept whole, in the order of the disk.

@@ -95,8 +95,11 @@ struct Listing {
     after: String,
     /// Whether nothing follows the last of them either.
     complete: bool,
-    names: Vec<BlobKey>,
+    names: Vec<Listed>,
 }
+
+/// A name with its size in bytes, where that came for free.
+type Listed = (BlobKey, Option<u64>);
 
 impl LocalBlobs {
     /// Opens the directory, creating it if needed; recovers from a crash if there was one.
@@ -322,11 +325,12 @@ impl Shared {
             let names = self.names(prefix, &after, limit - page.len())?;
             let complete = names.len() < limit - page.len();
             if let Some(last) = names.last() {
-                after = last.as_str().to_owned();
+                after = last.0.as_str().to_owned();
             }
-            for key in names {
+            for (key, size) in names {
+                let size = if size.is_some() { size } else { self.listed_size(&key)? };
                 // Without a size it was deleted meanwhile, or is not durable yet.
-                if let Some(size) = self.listed_size(&key)? {
+                if let Some(size) = size {
                     page.push((key, size));
                 }
             }
@@ -338,21 +342,22 @@ impl Shared {
     }
 
     /// The `limit` smallest names after `after`, ascending; fewer only if there are no more.
-    fn names(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobKey>, BlobError> {
+    fn names(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, BlobError> {
         let (bulk, named) = index::classes(prefix);
         let mut names = Vec::new();
         // Of either class: a bulk name whose fingerprint was taken is kept whole, too.
-        names.extend(self.small.list_named(prefix, after, limit));
+        names.extend(
+            self.small.list_named(prefix, after, limit).into_iter().map(|(key, size)| (key, Some(size))),
+        );
         if named {
             let mut smallest = Smallest::new(prefix, after, limit);
-            self.for_each_file("named", |key| smallest.take(key))?;
+            self.for_each_file("named", |key| smallest.take(key, None))?;
             names.extend(smallest.finish().0);
         }
         if bulk {
             names.extend(self.list_bulk(prefix, after, limit)?);
         }
-        names.sort_unstable();
-        names.dedup();
+        sort_by_name(&mut names);
         names.truncate(limit);
         Ok(names)
     }
@@ -370,7 +375,7 @@ impl Shared {
     }
 
     /// Names of bulk blobs: from the last listing's read-ahead if nothing has changed since, else from the disk.
-    fn list_bulk(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobKey>, BlobError> {
+    fn list_bulk(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, BlobError> {
         let generation = self.small.generation.load(Ordering::Acquire);
         let ahead = self.listing.lock().clone();
         if let Some(ahead) = ahead
@@ -378,14 +383,14 @@ impl Shared {
             && ahead.prefix == prefix
             && ahead.after.as_str() <= after
         {
-            let rest = &ahead.names[ahead.names.partition_point(|key| key.as_str() <= after)..];
+            let rest = &ahead.names[ahead.names.partition_point(|(key, _)| key.as_str() <= after)..];
             if rest.len() >= limit || ahead.complete {
                 return Ok(rest[..limit.min(rest.len())].to_vec());
             }
         }
         let mut smallest = Smallest::new(prefix, after, limit.max(LIST_AHEAD));
-        self.small.for_each_bulk(|key| smallest.take(key))?;
-        self.for_each_file("bulk", |key| smallest.take(key))?;
+        self.small.for_each_bulk(|key, size| smallest.take(key, Some(size)))?;
+        self.for_each_file("bulk", |key| smallest.take(key, None))?;
         let (names, complete) = smallest.finish();
         let page = names[..limit.min(names.len())].to_vec();
         let listing =
@@ -415,36 +420,53 @@ struct Smallest<'a> {
     prefix: &'a str,
     after: &'a str,
     limit: usize,
-    names: Vec<BlobKey>,
+    names: Vec<Listed>,
+    /// The greatest of the smallest so far, once there are enough of them: nothing beyond it is of use.
+    bound: Option<BlobKey>,
     dropped: bool,
 }
 
 impl<'a> Smallest<'a> {
     fn new(prefix: &'a str, after: &'a str, limit: usize) -> Self {
-        Self { prefix, after, limit, names: Vec::new(), dropped: false }
+        Self { prefix, after, limit, names: Vec::new(), bound: None, dropped: false }
     }
 
-    fn take(&mut self, key: BlobKey) {
-        if key.as_str().starts_with(self.prefix) && key.as_str() > self.after {
-            self.names.push(key);
-            if self.names.len() >= self.limit.saturating_mul(2).saturating_add(1024) {
-                self.cut();
-            }
+    fn take(&mut self, key: BlobKey, size: Option<u64>) {
+        if !key.as_str().starts_with(self.prefix) || key.as_str() <= self.after {
+            return;
+        }
+        if self.bound.as_ref().is_some_and(|bound| key > *bound) {
+            self.dropped = true;
+            return;
+        }
+        self.names.push((key, size));
+        if self.names.len() >= self.limit.saturating_mul(2).saturating_add(1024) {
+            self.cut();
         }
     }
 
     fn cut(&mut self) {
-        self.names.sort_unstable();
-        self.names.dedup();
-        self.dropped |= self.names.len() > self.limit;
-        self.names.truncate(self.limit);
+        sort_by_name(&mut self.names);
+        if self.names.len() > self.limit {
+            self.dropped = true;
+            self.names.truncate(self.limit);
+        }
+        if self.names.len() == self.limit {
+            self.bound = self.names.last().map(|(key, _)| key.clone());
+        }
     }
 
     /// The names ascending, and whether they are all there are.
-    fn finish(mut self) -> (Vec<BlobKey>, bool) {
+    fn finish(mut self) -> (Vec<Listed>, bool) {
         self.cut();
         (self.names, !self.dropped)
     }
+}
+
+/// Ascending, each name once: a small blob, whose size is known, comes before a file of that name.
+fn sort_by_name(names: &mut Vec<Listed>) {
+    names.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.is_some().cmp(&x.is_some())));
+    names.dedup_by(|(later, _), (earlier, _)| later == earlier);
 }
 
 /// A small blob: read and checked whole when it was opened.
@@ -492,4 +514,63 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| BlobError::Failed(format!("a task of the object store: {e}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn segments_roll_and_are_all_read_again_with_and_without_the_snapshot() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let key = |n: usize| BlobKey::new(&format!("r1/data/{n}"));
+        let blobs = LocalBlobs::open_with(directory.path().to_path_buf(), 4096).expect("opens");
+        // One is longer than a segment may grow: it gets one of its own.
+        let bytes = |n: usize| Bytes::from(vec![n as u8; if n == 50 { 10_000 } else { 300 }]);
+        for n in 0..100 {
+            blobs.put(&key(n), bytes(n)).await.expect("put");
+        }
+        // A tombstone in a later segment than its blob.
+        blobs.delete(&key(1)).await.expect("delete");
+        drop(blobs);
+        let segments = std::fs::read_dir(directory.path().join("segments")).expect("read").count() - 1;
+        assert!((8..=20).contains(&segments), "{segments} segments");
+        for snapshot in [true, false] {
+            if !snapshot {
+                std::fs::remove_file(directory.path().join("segments/index.snapshot")).expect("remove");
+            }
+            let blobs = LocalBlobs::open_with(directory.path().to_path_buf(), 4096).expect("opens");
+            assert_eq!(blobs.damage(), []);
+            for n in (0..100).filter(|n| *n != 1) {
+                let reader = blobs.open(&key(n)).await.expect("open");
+                assert_eq!(reader.read(0..reader.size()).await.expect("read"), bytes(n));
+            }
+            assert_eq!(blobs.size(&key(1)).await.expect("size"), None);
+            assert_eq!(blobs.list("r1/data/", "", 1000).await.expect("list").len(), 99);
+            drop(blobs);
+            // A start that had to replay saves the next one from it.
+            assert!(directory.path().join("segments/index.snapshot").exists());
+        }
+    }
+
+    #[test]
+    fn the_smallest_of_many_names_are_found_in_any_order() {
+        let name = |n: u64| format!("r/data/{:04}", n * 7919 % 5000);
+        let all: std::collections::BTreeSet<String> = (0..5000).map(name).collect();
+        for (after, limit) in [("", 10), ("r/data/0123", 1000), ("r/data/4990", 100), ("", 5000), ("", 4999)]
+        {
+            let mut smallest = Smallest::new("r/data/", after, limit);
+            // Each name comes twice, as one that is a segment's and a file's does.
+            for n in (0..5000).chain(0..5000) {
+                smallest.take(BlobKey::new(&name(n)), None);
+            }
+            let (names, complete) = smallest.finish();
+            let names: Vec<&str> = names.iter().map(|(key, _)| key.as_str()).collect();
+            let left = all.iter().filter(|name| name.as_str() > after).count();
+            let expected: Vec<&String> =
+                all.iter().filter(|name| name.as_str() > after).take(limit).collect();
+            assert_eq!(names, expected);
+            assert_eq!(complete, left <= limit, "after {after:?}, {limit} of {left}");
+        }
+    }
 }

@@ -31,6 +31,13 @@ const SNAPSHOT_BYTES_MIN: u64 = 64 << 20;
 /// A snapshot is written at most after this many times its own bytes, so that it stays a small share of the work.
 const SNAPSHOT_SHARE: u64 = 4;
 
+/// Reports of damage kept; a disk with more is beyond counting.
+const DAMAGE_MAX: usize = 1000;
+/// Bytes from the start of a record to the end of its name, at most.
+const LONGEST_NAME_END: usize = segment::RECORD_HEADER_BYTES + 255;
+/// Bytes that a listing reads at once: many names if the blobs are tiny, little waste if they are not.
+const NAMES_WINDOW_BYTES: usize = 16 << 10;
+
 /// Counts since the store was opened.
 #[derive(Default)]
 pub struct SmallCounters {
@@ -115,12 +122,12 @@ impl SmallBlobs {
             counters: SmallCounters::default(),
             generation: AtomicU64::new(0),
         });
-        let appender = small.recover()?;
+        let (appender, replayed) = small.recover()?;
         let committer = Committer {
             small: small.clone(),
             appender,
             segment_bytes_max,
-            since_snapshot: 0,
+            since_snapshot: replayed,
             snapshot: None,
         };
         Ok((small, committer))
@@ -150,20 +157,41 @@ impl SmallBlobs {
         self.index.read().find(key).is_some()
     }
 
-    /// Names kept whole in memory; see [`Index::named`].
-    pub fn list_named(&self, prefix: &str, after: &str, limit: usize) -> Vec<BlobKey> {
-        self.index.read().named(prefix, after).take(limit).cloned().collect()
+    /// Names kept whole in memory, with sizes; see [`Index::named`].
+    pub fn list_named(&self, prefix: &str, after: &str, limit: usize) -> Vec<(BlobKey, u64)> {
+        let index = self.index.read();
+        index
+            .named(prefix, after)
+            .take(limit)
+            .map(|(key, place)| (key.clone(), u64::from(place.len)))
+            .collect()
     }
 
-    /// Reads the names of all other blobs from their records, in the order of the disk.
+    /// Reads the names of all other blobs from their records, in the order of the disk, with sizes.
     /// A record whose name cannot be read is reported as damage.
-    pub fn for_each_bulk(&self, mut see: impl FnMut(BlobKey)) -> Result<(), BlobError> {
+    pub fn for_each_bulk(&self, mut see: impl FnMut(BlobKey, u64)) -> Result<(), BlobError> {
         let places = self.index.read().bulk_places();
+        let (mut segment, mut start, mut window, mut missing) = (0, 0, Vec::new(), None);
         for place in places {
-            match self.key_at(place) {
-                Ok(key) => see(key),
-                Err(BlobError::Damaged(_, why)) => self.report(place.segment, place.offset, &why),
-                Err(e) => return Err(e),
+            let inside = place.segment == segment
+                && (place.offset - start) as usize + LONGEST_NAME_END <= Vec::len(&window);
+            if !inside {
+                if missing == Some(place.segment) {
+                    continue;
+                }
+                (segment, start) = (place.segment, place.offset);
+                window = match self.read_segment(segment, start, NAMES_WINDOW_BYTES) {
+                    Err(BlobError::Damaged(_, why)) => {
+                        self.report(segment, 0, &why);
+                        missing = Some(segment);
+                        continue;
+                    }
+                    read => read?,
+                };
+            }
+            match segment::parse_header(window.get((place.offset - start) as usize..).unwrap_or_default()) {
+                Ok(header) => see(header.key, u64::from(place.len)),
+                Err(why) => self.report(place.segment, place.offset, why),
             }
         }
         Ok(())
@@ -182,7 +210,7 @@ impl SmallBlobs {
     fn report(&self, segment: u32, offset: u32, why: &str) {
         let damage = Damage { file: self.path(segment), offset: u64::from(offset), what: why.to_owned() };
         let mut all = self.damage.lock();
-        if !all.contains(&damage) {
+        if all.len() < DAMAGE_MAX && !all.contains(&damage) {
             tracing::error!(file = %damage.file.display(), offset, why, "a segment is damaged");
             all.push(damage);
         }
@@ -215,7 +243,7 @@ impl SmallBlobs {
 
     /// Whose record is at the place.
     fn key_at(&self, place: Place) -> Result<BlobKey, BlobError> {
-        let bytes = self.read_segment(place.segment, place.offset, segment::RECORD_HEADER_BYTES + 255)?;
+        let bytes = self.read_segment(place.segment, place.offset, LONGEST_NAME_END)?;
         segment::parse_header(&bytes)
             .map(|header| header.key)
             .map_err(|why| BlobError::Damaged(format!("at {place:?}"), why.to_owned()))
@@ -260,10 +288,10 @@ impl SmallBlobs {
         self.directory.join("index.snapshot")
     }
 
-    /// Rebuilds the index and returns the end of the last segment, where writing goes on.
-    fn recover(&self) -> Result<Appender<File>, BlobError> {
+    /// Rebuilds the index. The end of the last segment, where writing goes on, and how many bytes no snapshot covers.
+    fn recover(&self) -> Result<(Appender<File>, u64), BlobError> {
         let lens = segment_lens(&self.directory).map_err(|e| io_error("listing segments", &e))?;
-        let Some(&(last, _)) = lens.last() else { return self.create_segment(1) };
+        let Some(&(last, _)) = lens.last() else { return Ok((self.create_segment(1)?, 0)) };
         let mut index = Index::default();
         let mut position = Position { segment: 0, offset: 0 };
         if let Some((read, at)) =
@@ -283,15 +311,16 @@ impl SmallBlobs {
             }
             expected = number + 1;
         }
-        let mut appender = None;
+        let (mut appender, mut replayed) = (None, 0);
         for &(number, len) in lens.iter().filter(|(number, _)| *number >= position.segment) {
             let durable = if number == position.segment { position.offset } else { 0 };
             appender = self.replay(&mut index, number, len, durable, number == last)?;
+            replayed += u64::from(len.saturating_sub(durable.max(SEGMENT_HEADER_BYTES as u32)));
         }
         *self.index.write() = index;
         match appender {
-            Some(appender) => Ok(appender),
-            None => self.create_segment(last + 1),
+            Some(appender) => Ok((appender, replayed)),
+            None => Ok((self.create_segment(last + 1)?, replayed)),
         }
     }
 
