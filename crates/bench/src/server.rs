@@ -63,16 +63,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on a free port of the loopback interface and waits until it answers
-    /// `GET /api/v1{target}` with the expected status.
-    pub async fn start(setup: &Setup, target: &str, status: u16) -> Result<Self> {
+    /// Starts the process on a free port of the loopback interface and does not wait for it.
+    pub fn spawn(setup: &Setup) -> Result<Self> {
         let address = free_address()?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(setup.log())
             .context("open the server's log")?;
-        let started = Instant::now();
         let child = Command::new(&setup.binary)
             .arg("serve")
             .env("MILLPOND_LISTEN", address.to_string())
@@ -88,8 +86,14 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", setup.binary.display()))?;
         let site = Site::new(address, setup.keys.clone());
-        let mut server = Self { child, site, first_answer: Duration::ZERO };
-        let request = server.site.api("GET", target, None);
+        Ok(Self { child, site, first_answer: Duration::ZERO })
+    }
+
+    /// Starts the server and waits until it answers `GET /api/v1{target}` with the expected status.
+    pub async fn start(setup: &Setup, target: &str, status: u16) -> Result<Self> {
+        let started = Instant::now();
+        let mut server = Self::spawn(setup)?;
+        let (address, request) = (server.site.address, server.site.api("GET", target, None));
         loop {
             match Connection::new(address).exchange(&request).await {
                 Ok(answer) if answer.status == status => break,

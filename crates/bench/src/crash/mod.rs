@@ -28,6 +28,9 @@ use worker::{REPOSITORY, Worker};
 
 const KILL_AFTER_MS_MIN: u64 = 50;
 const KILL_AFTER_MS_MAX: u64 = 1500;
+/// One restart in so many is killed as well, before it is ready or shortly after.
+const KILL_AT_START_ONE_IN: u64 = 4;
+const KILL_AT_START_MS_MAX: u64 = 200;
 /// Details of failures that are printed.
 const SHOWN_MAX: usize = 20;
 
@@ -60,6 +63,7 @@ struct Tally {
     unexpected: Vec<String>,
     deferred: u64,
     restarts: Vec<Duration>,
+    killed_at_start: u64,
 }
 
 impl Tally {
@@ -126,6 +130,13 @@ async fn rounds(options: &Options, seed: u64, setup: &Setup) -> Result<Tally> {
         if forget {
             std::fs::remove_dir_all(setup.data())?;
             std::fs::rename(setup.folder.join("old-data"), setup.data())?;
+        }
+        if chance.one_in(KILL_AT_START_ONE_IN) {
+            // Recovery must survive its own death.
+            let mut starting = Server::spawn(setup)?;
+            tokio::time::sleep(Duration::from_millis(chance.below(KILL_AT_START_MS_MAX))).await;
+            starting.kill()?;
+            tally.killed_at_start += 1;
         }
         server = Server::start(setup, &format!("/repositories/{REPOSITORY}"), 200).await?;
         tally.restarts.push(server.first_answer);
@@ -217,7 +228,10 @@ fn report(tally: &Tally, clients: usize, seed: u64, machine: &Machine) -> String
     let findings = &tally.findings;
     let mut lines = vec![
         format!("machine                          {}", machine.line()),
-        format!("rounds (SIGKILL and restart)     {}   seed {seed}, {clients} clients", tally.rounds),
+        format!(
+            "rounds (SIGKILL and restart)     {}   seed {seed}, {clients} clients; {} restarts were killed as well",
+            tally.rounds, tally.killed_at_start
+        ),
         format!("acknowledged operations checked  {}", tally.acknowledged.values().sum::<u64>()),
         format!("  of them                        {}", kinds.join(", ")),
         format!("lost                             {}", findings.lost.len()),

@@ -187,9 +187,10 @@ impl Worker {
         let message = format!("{} {}", self.name, self.counter);
         match self.chance.below(100) {
             0..52 => self.put(branch),
-            52..57 => match self.any_key_of(&branch) {
-                Some(from) => Operation::Copy { branch, from, to: self.any_key() },
-                None => self.put(branch),
+            // A copy of an object onto itself is refused, as S3 does.
+            52..57 => match (self.any_key_of(&branch), self.any_key()) {
+                (Some(from), to) if from != to => Operation::Copy { branch, from, to },
+                _ => self.put(branch),
             },
             57..65 => Operation::Delete { branch, key: self.any_key() },
             65..69 => {

@@ -13,13 +13,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Small objects whose content no loaded object has: a copy of one onto a loaded key is a change.
-pub(super) const FRESH: u64 = 64;
+pub(super) const FRESH: u64 = 70;
 const PAGE: u64 = 1000;
+
+/// How many commits of that size a run makes, and the number of the first fresh object they copy. No two
+/// commits copy the same one: a key that is hit twice must change each time.
+fn rounds(changes: u64) -> (u64, u64) {
+    match changes {
+        1 => (40, 0),
+        100 => (15, 40),
+        _ => (15, 55),
+    }
+}
 
 impl Bench<'_> {
     /// Commits of `changes` changes scattered over the N objects.
     pub(super) async fn commit(&mut self, name: &'static str, changes: u64) -> Result<()> {
-        let rounds = if changes == 1 { 40 } else { 15 };
+        let (rounds, _) = rounds(changes);
         let history = RefCell::new(Vec::new());
         let measured = one_by_one(
             &self.server,
@@ -55,7 +65,7 @@ impl Bench<'_> {
             numbers.insert(chance.below(size));
         }
         let numbers: Vec<u64> = numbers.into_iter().collect();
-        let source = format!("/{REPOSITORY}/main/fresh/{}", (round + changes) % FRESH);
+        let source = format!("/{REPOSITORY}/main/fresh/{}", rounds(changes).1 + round);
         let limit = Limit { operations: changes, time: Duration::MAX };
         let measured = closed_loop(&self.server, 16, limit, async |connection, number| {
             let path = format!("{REPOSITORY}/edits/{}", object_key(numbers[number as usize], size));

@@ -93,6 +93,7 @@ impl Bench<'_> {
                 Ok(())
             })
             .await?;
+        self.object_bytes.set(self.object_bytes.get() + measured.operations * SMALL_BYTES as u64);
         self.row(
             name,
             &format!("S3 PUT of {SMALL_BYTES} bytes, unsigned payload, clients: {clients}"),

@@ -31,6 +31,7 @@ impl Bench<'_> {
             },
         )
         .await?;
+        self.object_bytes.set(self.object_bytes.get() + measured.operations * LARGE_BYTES as u64);
         let what = match payload {
             Payload::Unsigned => "unsigned payload",
             Payload::Signed => "signed SHA-256 of the whole body",
