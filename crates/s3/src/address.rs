@@ -3,10 +3,10 @@
 //! Bucket = repository, key = `ref/path` (API-27.1). It knows names and their rules, not what exists.
 
 use crate::error::{S3Error, S3Result};
+use crate::query::percent_decode;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
 use millpond_service::{BranchName, InvalidPath, ObjectPath, RefExpr, RepositoryName};
-use percent_encoding::percent_decode_str;
 
 /// Whether a request is for the S3 door (API-0.2, 0.3): its host is one of the domains or one label under
 /// one, or it carries an AWS signature. Unsigned requests to other hosts belong to the HTTP door.
@@ -73,9 +73,7 @@ pub(crate) struct Place {
 impl Place {
     /// From host and path. A `+` in a path is a plus.
     pub fn of(host: Option<&str>, raw_path: &str, domains: &[String]) -> S3Result<Self> {
-        let path = percent_decode_str(raw_path)
-            .decode_utf8()
-            .map_err(|_| S3Error::new(400, "InvalidURI", "the path of the request is not UTF-8"))?;
+        let path = percent_decode(raw_path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         if let Some(Host::Bucket(bucket)) = host.map(|host| Host::of(host, domains)) {
@@ -152,7 +150,7 @@ pub(crate) fn copy_source(value: &str) -> S3Result<(RepositoryName, String)> {
     if version.is_some_and(|version| version != "null") {
         return Err(bad("names a version; versions are refs: use <bucket>/<ref>/<path>"));
     }
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| bad("is not UTF-8"))?;
+    let path = percent_decode(path).map_err(|_| bad("holds a bad percent escape or is not UTF-8"))?;
     let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((&path, ""));
     if bucket.is_empty() || key.is_empty() {
         return Err(bad("must have the form <bucket>/<ref>/<path>"));
@@ -214,7 +212,9 @@ mod tests {
         assert_eq!(place("localhost", "/repo/main//a%2Fb+%20"), (text("repo"), text("main//a/b+ ")));
         assert_eq!(place("repo.s3.local", "/main/a"), (text("repo"), text("main/a")));
         assert_eq!(place("repo.s3.local", "/"), (text("repo"), None));
-        assert_eq!(Place::of(None, "/r/%ff", &[]).expect_err("not UTF-8").code, "InvalidURI");
+        for path in ["/r/%ff", "/r/a%ZZ", "/r/%4"] {
+            assert_eq!(Place::of(None, path, &[]).expect_err(path).code, "InvalidURI");
+        }
         assert_eq!(Place::of(None, "//x", &[]).expect_err("no bucket").code, "InvalidBucketName");
     }
 

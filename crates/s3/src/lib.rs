@@ -32,8 +32,8 @@ use bytes::Bytes;
 use call::Call;
 use error::{S3Error, S3Result, Subject};
 use futures::stream::{BoxStream, StreamExt};
-use http::header::{EXPECT, SERVER};
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{CONNECTION, EXPECT, SERVER};
+use http::{HeaderName, HeaderValue, Method, Version};
 use http_body::Body;
 use http_body_util::BodyDataStream;
 use millpond_service::{Caller, Service};
@@ -101,13 +101,14 @@ impl Door {
             place: place.unwrap_or_default(),
             region: self.region.clone(),
         };
-        let mut operation = None;
+        let mut progress = Progress::default();
+        let source = BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed();
         let outcome = match unreadable {
-            Some(error) => Err(error),
-            None => {
-                let source = BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed();
-                serve(&mut call, source, &mut operation).await
+            Some(error) => {
+                progress.leave(source, &call).await;
+                Err(error)
             }
+            None => serve(&mut call, source, &mut progress).await,
         };
         let mut response = outcome.unwrap_or_else(|error| refuse(error, &call));
         let headers = response.headers_mut();
@@ -115,43 +116,63 @@ impl Door {
             headers.insert(HeaderName::from_static("x-amz-request-id"), id);
         }
         headers.insert(SERVER, HeaderValue::from_static("Millpond"));
-        if let Some(operation) = operation {
+        if progress.close && call.parts.version <= Version::HTTP_11 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(operation) = progress.operation {
             response.extensions_mut().insert(OperationName(operation.name()));
         }
         response
     }
 }
 
-async fn serve(
-    call: &mut Call,
-    source: BoxStream<'static, Result<Bytes, BoxError>>,
-    chosen: &mut Option<Operation>,
-) -> S3Result<Response> {
-    // With `Expect: 100-continue` nothing is under way unless we ask for it.
-    let waits = call.parts.headers.contains_key(EXPECT);
-    match authenticate(call).await {
-        Ok((claim, signer)) => {
-            let mut payload = Payload::new(source, claim.payload, signer, &call.parts.headers)?;
-            let operation = Operation::of(&call.parts.method, &call.place, &call.query, &call.parts.headers);
-            let outcome = match operation {
-                Ok(operation) => {
-                    *chosen = Some(operation);
-                    operation.run(call, &mut payload).await
-                }
-                Err(error) => Err(error),
-            };
-            if outcome.is_err() && !waits {
-                drain(payload.into_source()).await;
-            }
-            outcome
-        }
+/// What became of a request, besides its answer.
+#[derive(Default)]
+struct Progress {
+    operation: Option<Operation>,
+    /// The connection cannot be used again: what the client would send next is unknown.
+    close: bool,
+}
+
+impl Progress {
+    /// Deals with the body of a refused request that nobody has begun to read. With `Expect: 100-continue`
+    /// nothing is under way, and asking for it now would be a lie.
+    async fn leave(&mut self, source: Source, call: &Call) {
+        self.close = call.parts.headers.contains_key(EXPECT) || !drain(source).await;
+    }
+}
+
+type Source = BoxStream<'static, Result<Bytes, BoxError>>;
+
+async fn serve(call: &mut Call, source: Source, progress: &mut Progress) -> S3Result<Response> {
+    let (claim, signer) = match authenticate(call).await {
+        Ok(authenticated) => authenticated,
         Err(error) => {
-            if !waits {
-                drain(source).await;
-            }
-            Err(error)
+            progress.leave(source, call).await;
+            return Err(error);
+        }
+    };
+    let mut payload = match Payload::new(source, claim.payload, signer, &call.parts.headers) {
+        Ok(payload) => payload,
+        Err((error, source)) => {
+            progress.leave(source, call).await;
+            return Err(error);
+        }
+    };
+    let outcome = match Operation::of(&call.parts.method, &call.place, &call.query, &call.parts.headers) {
+        Ok(operation) => {
+            progress.operation = Some(operation);
+            operation.run(call, &mut payload).await
+        }
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() {
+        match payload.is_begun() {
+            true => progress.close = !drain(payload.into_source()).await,
+            false => progress.leave(payload.into_source(), call).await,
         }
     }
+    outcome
 }
 
 /// The guard, the key, the signature. Sets the caller.
@@ -168,19 +189,19 @@ async fn authenticate(call: &mut Call) -> S3Result<(auth::Claim, auth::ChunkSign
     Ok((claim, signer))
 }
 
-/// A server that closes on unread bytes resets the connection, and the client never sees the answer.
-async fn drain(mut source: BoxStream<'static, Result<Bytes, BoxError>>) {
+/// Reads what a refused client is still sending, within limits; whether it came to an end. A server that closes
+/// on unread bytes resets the connection, and the client never sees the answer.
+async fn drain(mut source: Source) -> bool {
     let reading = async {
         let mut left = DRAIN_BYTES_MAX;
-        while let Some(Ok(bytes)) = source.next().await {
-            match left.checked_sub(bytes.len()) {
-                Some(rest) => left = rest,
-                None => return,
-            }
+        while let Some(item) = source.next().await {
+            let rest = item.ok().and_then(|bytes| left.checked_sub(bytes.len()));
+            let Some(rest) = rest else { return false };
+            left = rest;
         }
+        true
     };
-    // Whether it ended or time ran out, the answer is sent.
-    let _ = tokio::time::timeout(DRAIN_TIME_MAX, reading).await;
+    tokio::time::timeout(DRAIN_TIME_MAX, reading).await.unwrap_or(false)
 }
 
 fn refuse(error: S3Error, call: &Call) -> Response {

@@ -23,6 +23,7 @@ const TRAILERS_MAX: usize = 32;
 pub(crate) struct Payload {
     source: BoxStream<'static, Result<Bytes, BoxError>>,
     pending: Bytes,
+    begun: bool,
     size: Option<u64>,
     received: u64,
     framing: Framing,
@@ -43,49 +44,29 @@ enum Chunk {
 }
 
 impl Payload {
-    /// A body whose request was authenticated. Reads nothing yet.
+    /// A body whose request was authenticated. Reads nothing yet; gives the source back when the headers
+    /// contradict themselves.
     pub fn new(
         source: BoxStream<'static, Result<Bytes, BoxError>>,
         mode: PayloadMode,
         signer: ChunkSigner,
         headers: &HeaderMap,
-    ) -> S3Result<Self> {
+    ) -> Result<Self, (S3Error, BoxStream<'static, Result<Bytes, BoxError>>)> {
         let announced = trailer_names(headers);
-        let length = |name: &str| -> S3Result<Option<u64>> {
-            let Some(value) = headers.get(name) else { return Ok(None) };
-            let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-            number
-                .map(Some)
-                .ok_or_else(|| S3Error::invalid_argument(format!("the header {name} is not a number")))
+        let (size, framing) = match framing(mode, signer, headers, &announced) {
+            Ok(framing) => framing,
+            Err(error) => return Err((error, source)),
         };
-        let (size, framing) = match mode {
-            PayloadMode::Unsigned => (length(CONTENT_LENGTH.as_str())?, Framing::Plain { expected: None }),
-            PayloadMode::Whole(hash) => {
-                let context = digest::Context::new(&digest::SHA256);
-                (length(CONTENT_LENGTH.as_str())?, Framing::Plain { expected: Some((context, hash)) })
-            }
-            PayloadMode::Chunked { signed, trailer } => {
-                if trailer && announced.is_empty() {
-                    return Err(S3Error::invalid_request(
-                        "a body with a trailer needs the header x-amz-trailer",
-                    ));
-                }
-                let signer = signed.then(|| Box::new(signer));
-                let framing = Framing::Chunked { signer, trailer, chunk: Chunk::Header };
-                (length("x-amz-decoded-content-length")?, framing)
-            }
-        };
-        if !matches!(mode, PayloadMode::Chunked { trailer: true, .. }) && !announced.is_empty() {
-            return Err(S3Error::invalid_request("x-amz-trailer needs a payload mode with a trailer"));
-        }
+        let trailers = Vec::new();
         Ok(Self {
             source,
             pending: Bytes::new(),
+            begun: false,
             size,
             received: 0,
             framing,
             announced,
-            trailers: Vec::new(),
+            trailers,
         })
     }
 
@@ -152,6 +133,11 @@ impl Payload {
             all.extend_from_slice(&bytes);
         }
         Ok(all.into())
+    }
+
+    /// Whether anything was asked of the source.
+    pub fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// What has not been read, raw.
@@ -279,6 +265,7 @@ impl Payload {
     /// Makes sure that there are pending bytes; false at the end of the source.
     async fn fill(&mut self) -> S3Result<bool> {
         while self.pending.is_empty() {
+            self.begun = true;
             match self.source.next().await {
                 Some(Ok(bytes)) => self.pending = bytes,
                 Some(Err(error)) => {
@@ -312,6 +299,40 @@ impl Payload {
                 }
                 return Ok(Some(line));
             }
+        }
+    }
+}
+
+/// (bytes announced, how the body is read).
+fn framing(
+    mode: PayloadMode,
+    signer: ChunkSigner,
+    headers: &HeaderMap,
+    announced: &[String],
+) -> S3Result<(Option<u64>, Framing)> {
+    let length = |name: &str| -> S3Result<Option<u64>> {
+        let Some(value) = headers.get(name) else { return Ok(None) };
+        let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        number
+            .map(Some)
+            .ok_or_else(|| S3Error::invalid_argument(format!("the header {name} is not a number")))
+    };
+    if !matches!(mode, PayloadMode::Chunked { trailer: true, .. }) && !announced.is_empty() {
+        return Err(S3Error::invalid_request("x-amz-trailer needs a payload mode with a trailer"));
+    }
+    match mode {
+        PayloadMode::Unsigned => Ok((length(CONTENT_LENGTH.as_str())?, Framing::Plain { expected: None })),
+        PayloadMode::Whole(hash) => {
+            let expected = Some((digest::Context::new(&digest::SHA256), hash));
+            Ok((length(CONTENT_LENGTH.as_str())?, Framing::Plain { expected }))
+        }
+        PayloadMode::Chunked { signed, trailer } => {
+            if trailer && announced.is_empty() {
+                return Err(S3Error::invalid_request("a body with a trailer needs the header x-amz-trailer"));
+            }
+            let signer = signed.then(|| Box::new(signer));
+            let framing = Framing::Chunked { signer, trailer, chunk: Chunk::Header };
+            Ok((length("x-amz-decoded-content-length")?, framing))
         }
     }
 }

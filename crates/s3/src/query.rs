@@ -49,12 +49,23 @@ impl Query {
     }
 }
 
+/// Decodes percent escapes; what is no escape or not UTF-8 is refused.
+pub(crate) fn percent_decode(text: &str) -> S3Result<String> {
+    let escaped = text.split('%').skip(1);
+    let valid = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
+    match percent_decode_str(text).decode_utf8() {
+        Ok(decoded) if escaped.clone().all(valid) => Ok(decoded.into_owned()),
+        _ => Err(S3Error::new(
+            400,
+            "InvalidURI",
+            "the path or query holds a bad percent escape or is not UTF-8",
+        )),
+    }
+}
+
 fn decode(text: &str) -> S3Result<String> {
     let text = if text.contains('+') { text.replace('+', "%20") } else { text.to_owned() };
-    match percent_decode_str(&text).decode_utf8() {
-        Ok(decoded) => Ok(decoded.into_owned()),
-        Err(_) => Err(S3Error::new(400, "InvalidURI", "the query string is not UTF-8")),
-    }
+    percent_decode(&text)
 }
 
 /// `encoding-type=url` of listings, exact for keys that are not UTF-8 too.
@@ -74,7 +85,9 @@ mod tests {
         assert_eq!((query.count("x"), query.get("x")), (2, Some("1")));
         assert_eq!(query.number("list-type", 2).expect("a number"), Some(2));
         assert!(query.number("prefix", 2).is_err());
-        assert!(Query::parse(Some("a=%ff")).is_err());
+        for bad in ["a=%ff", "a=%ZZ", "a=%4", "%=a"] {
+            assert_eq!(Query::parse(Some(bad)).expect_err(bad).code, "InvalidURI");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use http_body::Frame;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 /// What can go wrong while a body is sent or received.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,17 +23,50 @@ pub(crate) fn full(bytes: Bytes) -> BoxBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that is read while it is sent. An error ends the connection: the client must not take a
-/// cut answer for a whole one.
-pub(crate) fn streamed(pieces: BoxStream<'static, millpond_service::Result<Bytes>>) -> BoxBody {
-    StreamBody::new(pieces.map(|piece| match piece {
-        Ok(bytes) => Ok(Frame::data(bytes)),
-        Err(error) => {
-            tracing::error!(%error, "reading an object failed while it was being sent");
-            Err(BoxError::from(error))
+/// A body of known length that is read while it is sent. An error, or an end before its time, breaks the
+/// connection: the client must not take a cut answer for a whole one.
+pub(crate) fn streamed(pieces: Pieces, length: u64) -> BoxBody {
+    Streamed { pieces, left: length }.boxed_unsync()
+}
+
+type Pieces = BoxStream<'static, millpond_service::Result<Bytes>>;
+
+struct Streamed {
+    pieces: Pieces,
+    left: u64,
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
         }
-    }))
-    .boxed_unsync()
+        let problem: BoxError = match ready!(self.pieces.poll_next_unpin(context)) {
+            Some(Ok(bytes)) => match self.left.checked_sub(bytes.len() as u64) {
+                Some(left) => {
+                    self.left = left;
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                None => "the stored object is longer than its entry says".into(),
+            },
+            Some(Err(error)) => error.into(),
+            None => "the stored object is shorter than its entry says".into(),
+        };
+        tracing::error!(error = %problem, "reading an object failed while it was being sent");
+        Poll::Ready(Some(Err(problem)))
+    }
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 /// 200 with an XML document.

@@ -21,6 +21,8 @@ impl Claim {
         if !self.signature_is(&key, &canonical, parts, query) {
             // Some clients sign the path as they send it, reserved characters unescaped.
             if canonical == raw || !self.signature_is(&key, raw, parts, query) {
+                let request = self.canonical_request(&canonical, parts, query);
+                tracing::debug!(canonical_request = %String::from_utf8_lossy(&request), "a signature does not match");
                 return Err(S3Error::new(
                     403,
                     "SignatureDoesNotMatch",

@@ -46,7 +46,7 @@ async fn body(object: &OpenObject, range: Range<u64>) -> S3Result<BoxBody> {
     if first.len() as u64 == length {
         return Ok(full(first));
     }
-    Ok(streamed(futures::stream::iter([Ok(first)]).chain(pieces).boxed()))
+    Ok(streamed(futures::stream::iter([Ok(first)]).chain(pieces).boxed(), length))
 }
 
 /// What a read answers with.
