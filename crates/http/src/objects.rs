@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millpond_service::{
-    Attributes, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath, OpenObject,
+    Attributes, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath, OpenObject, Pin,
     PutRequest, Timestamp, Upload, WriteCondition, limits,
 };
 use std::borrow::Cow;
@@ -135,7 +135,8 @@ pub async fn list(call: Call) -> Handled {
         delimiter: call.bytes("delimiter"),
         amount: call.amount(),
     };
-    let listing = call.service.list_objects(&call.caller, &call.repository()?, &at, request, None).await?;
+    let listing =
+        call.service.list_objects(&call.caller, &call.repository()?, &at, request, Pin::Unpinned).await?;
     let any_object = listing.items.iter().any(|item| matches!(item, ListItem::Object(_)));
     refuse_presign(call.flag("presign") && any_object)?;
     let with_metadata = call.flag_or("user_metadata", true);

@@ -16,5 +16,5 @@ pub use millpond_auth::Secret as SecretKey;
 pub use millpond_engine::api::*;
 pub use millpond_types::*;
 pub use objects::{OpenObject, Upload};
-pub use pages::Listing;
+pub use pages::{Listing, Pin};
 pub use uploads::PartUpload;

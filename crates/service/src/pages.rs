@@ -24,8 +24,20 @@ pub struct Listing {
     pub items: Vec<ListItem>,
     /// Whether more follow.
     pub has_more: bool,
-    /// Continue with this and the same prefix and delimiter; opaque, URL-safe; present when `has_more`.
+    /// Continue with this and the same prefix and delimiter; opaque, URL-safe. Present when `has_more`,
+    /// unless the listing is [`Pin::Unpinned`].
     pub pin: Option<String>,
+}
+
+/// Which state a page shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Pin<'a> {
+    /// The present one; later pages may show another (`after` continues).
+    Unpinned,
+    /// The present one, and later pages shall show it too.
+    Start,
+    /// The one that an earlier page's token names, after that page's last item.
+    Continue(&'a str),
 }
 
 /// States with staged changes that tokens refer to.
@@ -74,20 +86,19 @@ enum State {
 }
 
 impl Service {
-    /// Lists objects as they are now (or at a commit). With `pin` from an earlier page, of the state pinned
-    /// then, after its last item.
+    /// Lists objects of a ref, as they are now or were at an earlier page.
     pub async fn list_objects(
         &self,
         caller: &Caller,
         repo: &RepositoryName,
         at: &RefExpr,
         mut request: ListRequest,
-        pin: Option<&str>,
+        pin: Pin<'_>,
     ) -> Result<Listing> {
         let p = self.permit(caller, &[(Action::ListObjects, Resource::Repository(repo))])?;
         let (snapshot, token) = match pin {
-            None => (p.engine.snapshot(repo, at).await?, None),
-            Some(text) => {
+            Pin::Unpinned | Pin::Start => (p.engine.snapshot(repo, at).await?, None),
+            Pin::Continue(text) => {
                 let token = self.open_token(repo, at, text)?;
                 request.after = token.after.clone();
                 let snapshot = match token.state {
@@ -99,7 +110,7 @@ impl Service {
         };
         let page = snapshot.list(&request).await?;
         let pin = match page.items.last() {
-            Some(last) if page.has_more => {
+            Some(last) if page.has_more && !matches!(pin, Pin::Unpinned) => {
                 let now = self.clock.now().millis();
                 let (issued, state) = match (&token, snapshot.tree_only()) {
                     (Some(token), _) => (token.issued, token.state),

@@ -18,7 +18,11 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     let log = LogRequest { amount: 2, ..LogRequest::default() };
     let commits = service.log(caller, &repo, &default, log).await?.items.len();
     let first = ListRequest { amount: 1, ..ListRequest::default() };
-    let objects = service.list_objects(caller, &repo, &default, first, None).await?.items.len();
+    let objects = service
+        .list_objects(caller, &repo, &default, first, millpond_service::Pin::Unpinned)
+        .await?
+        .items
+        .len();
     if branches > 1 || tags > 0 || commits > 1 || objects > 0 {
         return Err(S3Error::new(
             409,

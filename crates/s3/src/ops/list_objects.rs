@@ -12,12 +12,12 @@ use crate::response::{Response, xml};
 use crate::xml::Writer;
 use bytes::Bytes;
 use millpond_service::limits::{OBJECT_PATH_BYTES_MAX, PAGE_ITEMS_MAX, PREFIX_BYTES_MAX};
-use millpond_service::{Kind, ListItem, ListRequest, ObjectInfo, PageRequest, RefExpr};
+use millpond_service::{Kind, ListItem, ListRequest, ObjectInfo, PageRequest, Pin, RefExpr};
 
 pub(crate) async fn run_v1(call: &Call) -> S3Result<Response> {
     let request = Request::of(call)?;
     let marker = call.query.get("marker").unwrap_or_default();
-    let found = request.list(call, Start::After(marker)).await?;
+    let found = request.list(call, Start::After { key: marker, pin: Pin::Unpinned }).await?;
     let mut document = request.head(call);
     document.leaf("Marker", &request.show(marker.as_bytes()));
     // As S3 does: without a delimiter the last key is the next marker.
@@ -33,7 +33,7 @@ pub(crate) async fn run_v2(call: &Call) -> S3Result<Response> {
     let start_after = call.query.get("start-after");
     let start = match token {
         Some(token) => Start::Token(token),
-        None => Start::After(start_after.unwrap_or_default()),
+        None => Start::After { key: start_after.unwrap_or_default(), pin: Pin::Start },
     };
     let found = request.list(call, start).await?;
     let mut document = request.head(call);
@@ -63,8 +63,8 @@ struct Request<'a> {
 /// Where the page begins.
 #[derive(Debug, Clone, Copy)]
 enum Start<'a> {
-    /// Only keys and prefixes greater than this key; empty for the start.
-    After(&'a str),
+    /// Only keys and prefixes greater than this key; empty for the start. Version 2 pins what it shows.
+    After { key: &'a str, pin: Pin<'a> },
     /// Where the page with this token ended.
     Token(&'a str),
 }
@@ -128,8 +128,14 @@ impl<'a> Request<'a> {
                     call.service.get_repository(&call.caller, &call.repository()?).await?;
                     Ok(none())
                 }
-                Position::After(after) => self.objects(call, at, rest, after, None).await,
-                Position::Pinned(pin) => self.objects(call, at, rest, "", Some(pin)).await,
+                Position::After(after) => {
+                    let pin = match start {
+                        Start::After { pin, .. } => pin,
+                        Start::Token(_) => Pin::Start,
+                    };
+                    self.objects(call, at, rest, after, pin).await
+                }
+                Position::Pinned(token) => self.objects(call, at, rest, "", Pin::Continue(token)).await,
             },
         }
     }
@@ -137,7 +143,7 @@ impl<'a> Request<'a> {
     async fn branches(&self, call: &Call, prefix: &str, start: Start<'_>) -> S3Result<Found> {
         let after = match start {
             // The line of branch `b` is `b/`: a marker at or in it leaves it out.
-            Start::After(marker) => marker.split('/').next().unwrap_or_default(),
+            Start::After { key, .. } => key.split('/').next().unwrap_or_default(),
             Start::Token(token) => token.strip_prefix(BRANCH_TOKEN).ok_or_else(bad_token)?,
         };
         let request = PageRequest { prefix: prefix.to_owned(), after: after.to_owned(), amount: self.max };
@@ -149,14 +155,7 @@ impl<'a> Request<'a> {
         Ok(Found { lines, truncated: page.has_more, next })
     }
 
-    async fn objects(
-        &self,
-        call: &Call,
-        at: &str,
-        rest: &str,
-        after: &str,
-        pin: Option<&str>,
-    ) -> S3Result<Found> {
+    async fn objects(&self, call: &Call, at: &str, rest: &str, after: &str, pin: Pin<'_>) -> S3Result<Found> {
         let repo = call.repository()?;
         let expression =
             RefExpr::parse(at).map_err(|error| S3Error::new(404, "NoSuchBucket", error.to_string()))?;
@@ -168,7 +167,7 @@ impl<'a> Request<'a> {
         };
         let page = call.service.list_objects(&call.caller, &repo, &expression, request, pin).await;
         let page = page.map_err(|error| match error.kind {
-            Kind::Invalid if pin.is_some() => S3Error::invalid_argument(error.message),
+            Kind::Invalid if matches!(pin, Pin::Continue(_)) => S3Error::invalid_argument(error.message),
             _ => call.listing_error(error),
         })?;
         let name = |path: &[u8]| [at.as_bytes(), b"/", path].concat();
@@ -248,7 +247,7 @@ impl<'a> Position<'a> {
     fn of(at: &str, start: Start<'a>) -> S3Result<Self> {
         match start {
             Start::Token(token) => token.strip_prefix(OBJECT_TOKEN).map(Self::Pinned).ok_or_else(bad_token),
-            Start::After(marker) => {
+            Start::After { key: marker, .. } => {
                 let marker = marker.strip_prefix('/').unwrap_or(marker);
                 match marker.strip_prefix(at).and_then(|rest| rest.strip_prefix('/')) {
                     Some(path) => Ok(Self::After(path)),
@@ -266,7 +265,8 @@ mod tests {
 
     #[test]
     fn markers_are_keys() {
-        let position = |marker| Position::of("main", Start::After(marker)).expect("valid");
+        let position =
+            |marker| Position::of("main", Start::After { key: marker, pin: Pin::Start }).expect("valid");
         assert_eq!(position(""), Position::After(""));
         assert_eq!(position("main/"), Position::After(""));
         assert_eq!(position("main/a/b"), Position::After("a/b"));
