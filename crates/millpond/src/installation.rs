@@ -100,6 +100,7 @@ impl Installation {
     /// Serves until `stop`, finishes what runs, and closes the stores.
     pub async fn serve(self, config: &Config, stop: impl Future<Output = ()>) -> Result<Stopped> {
         let doors = Arc::new(ServiceDoors::new(&self.service, config));
+        let upkeep = tokio::spawn(self.metrics.clone().keep_up());
         let requests = Arc::new(Requests { doors, metrics: self.metrics, log: config.log_requests });
         let server = Server {
             listener: self.listener,
@@ -115,6 +116,7 @@ impl Installation {
             "listening"
         );
         let stopped = server.serve(stop).await;
+        upkeep.abort();
         self.service.close().await.context("close the stores")?;
         tracing::info!(?stopped, "stopped");
         Ok(stopped)

@@ -42,9 +42,17 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a server here, with keys, a profile and a sample repository made at the first start
-    Up(Up),
+    ///
+    /// The first start makes random keys for the administrator, saves them in the client profile
+    /// (--profile, or 'default' unless that is of another server), and makes the repository 'quickstart'.
+    /// Later starts find all that and make nothing again. Without other orders the log holds only
+    /// warnings, and requests only when they fail.
+    Up(Run),
     /// Run a server
-    Serve(Serve),
+    ///
+    /// Without configured keys the first start makes random ones for the administrator and prints them
+    /// once, to stderr. SIGTERM or SIGINT stops the server in order.
+    Serve(Run),
     /// Show how a server is configured
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -52,23 +60,8 @@ enum Verb {
     Client(ClientVerb),
 }
 
-/// Run a server here, with keys, a profile and a sample repository made at the first start.
-///
-/// The first start makes random keys for the administrator, saves them in the client profile (--profile, or
-/// 'default' unless that is of another server), and makes the repository 'quickstart'. Later starts find all
-/// that and make nothing again. Requests are logged only when they fail, unless --log-requests says otherwise.
 #[derive(Debug, Args)]
-struct Up {
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-/// Run a server.
-///
-/// Without configured keys the first start makes random ones for the administrator and prints them once, to
-/// stderr. SIGTERM or SIGINT stops the server in order.
-#[derive(Debug, Args)]
-struct Serve {
+struct Run {
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -76,7 +69,7 @@ struct Serve {
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
     /// Print each setting, its value, and where that came from; secrets are masked
-    Explain(Serve),
+    Explain(Run),
 }
 
 fn main() -> ExitCode {

@@ -40,7 +40,6 @@ impl Metrics {
         describe_counter!(SENT, "Bytes of response bodies");
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(SHED, "Connections refused because there were too many");
-        describe_counter!("process_cpu_seconds_total", "CPU time of the process, user and system");
         describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
         describe_gauge!("process_open_fds", "Open file descriptors");
         describe_gauge!("process_threads", "Threads");
@@ -49,6 +48,16 @@ impl Metrics {
         gauge!(CONNECTIONS).set(0.0);
         gauge!("millpond_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self(handle))
+    }
+
+    /// Sorts recorded times into their buckets every few seconds. Without it they would pile up in memory
+    /// until somebody reads `/metrics`. Never ends.
+    pub async fn keep_up(self) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            ticks.tick().await;
+            self.0.run_upkeep();
+        }
     }
 
     /// The text of now.
