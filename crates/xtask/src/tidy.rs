@@ -29,7 +29,10 @@ pub fn complaints(root: &Path) -> Vec<String> {
         }
         for used in uses {
             if table.get(used).is_some_and(|u| u.number >= layer.number) {
-                complaints.push(format!("`{name}` (layer {}) may not use `{used}`: arrows point down", layer.number));
+                complaints.push(format!(
+                    "`{name}` (layer {}) may not use `{used}`: arrows point down",
+                    layer.number
+                ));
             }
         }
     }
@@ -43,7 +46,9 @@ pub fn complaints(root: &Path) -> Vec<String> {
         if !text.trim_start().starts_with("//!") && is_module && !shown.to_string().contains("/tests/") {
             complaints.push(format!("{shown}: a module opens with why it exists (`//!`)"));
         }
-        for word in [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("XX", "X ")] {
+        for word in
+            [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("XX", "X ")]
+        {
             if text.contains(word) {
                 complaints.push(format!("{shown}: contains {word}"));
             }
@@ -54,7 +59,16 @@ pub fn complaints(root: &Path) -> Vec<String> {
             }
         }
     }
-    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "docs/SHORTCOMINGS.md", "docs/glossary.md", "docs/plan.md"] {
+    for page in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "LICENSE",
+        "docs/SHORTCOMINGS.md",
+        "docs/glossary.md",
+        "docs/plan.md",
+    ] {
         if !root.join(page).is_file() {
             complaints.push(format!("{page} is missing"));
         }
@@ -88,10 +102,12 @@ fn dependencies(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(root)
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata gives JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata gives JSON");
     let short = |name: &str| name.strip_prefix("millpond-").unwrap_or(name).to_owned();
     let packages = metadata["packages"].as_array().expect("cargo metadata lists packages");
-    let names: BTreeSet<String> = packages.iter().map(|p| short(p["name"].as_str().unwrap_or_default())).collect();
+    let names: BTreeSet<String> =
+        packages.iter().map(|p| short(p["name"].as_str().unwrap_or_default())).collect();
     let mut all = BTreeMap::new();
     for package in packages {
         let uses = package["dependencies"]
