@@ -135,8 +135,9 @@ struct Progress {
 }
 
 impl Progress {
-    /// Deals with the body of a refused request that nobody has begun to read. With `Expect: 100-continue`
-    /// nothing is under way, and asking for it now would be a lie.
+    /// Deals with a body that nobody has begun to read. With `Expect: 100-continue` nothing is under way, and
+    /// asking for it now would be a lie. Keeping the connection would be worse: the client may leave the body
+    /// out, and the HTTP layer would take the first bytes of its next request for it.
     async fn leave(&mut self, source: Source, call: &Call) {
         self.close = call.parts.headers.contains_key(EXPECT) || !drain(source).await;
     }
@@ -166,11 +167,10 @@ async fn serve(call: &mut Call, source: Source, progress: &mut Progress) -> S3Re
         }
         Err(error) => Err(error),
     };
-    if outcome.is_err() {
-        match payload.is_begun() {
-            true => progress.close = !drain(payload.into_source()).await,
-            false => progress.leave(payload.into_source(), call).await,
-        }
+    if !payload.is_begun() {
+        progress.leave(payload.into_source(), call).await;
+    } else if outcome.is_err() {
+        progress.close = !drain(payload.into_source()).await;
     }
     outcome
 }
