@@ -6,7 +6,7 @@
 //!
 //! Order of work: the guard (what would not be under the signature is refused), the signature, the operation.
 //! Nothing of a body is read before the first two have passed. Why the protocol is written here and not
-//! taken from the `s3s` crate: `DESIGN.md` beside this crate.
+//! taken from the `s3s` crate: `docs/design/s3-door.md` beside this crate.
 
 mod address;
 mod attributes;
