@@ -50,7 +50,8 @@ def test_a_day_of_work(server, repository, run, tmp_path):
     server.cli("branch", "create", f"{name}/work")
     (tmp_path / "a.txt").write_bytes(b"two")
     server.cli("cp", tmp_path / "a.txt", f"mp://{name}/work/a.txt")
-    server.cli("rm", "-r", f"{name}/work/d/")
+    assert exit_code(server, "rm", "-r", f"{name}/work/d/") == 2  # asks first, and nobody can answer
+    server.cli("rm", "--yes", "-r", f"{name}/work/d/")
     diff = {(d["type"], d["path"]) for d in run("diff", f"{name}/work")}
     assert diff == {("changed", "a.txt"), ("removed", "d/b c+ü.bin"), ("removed", "d/empty")}
     server.cli("reset", "--yes", f"{name}/work", "--path", "d/empty")

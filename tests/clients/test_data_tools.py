@@ -77,7 +77,7 @@ def test_pyarrow_file_system(server, repository):
     with fs.open_input_file(f"{root}/d/b.txt") as file:
         file.seek(700 - 7)
         assert file.read() == b"d/b.txt"
-    assert fs.open_input_stream(f"{root}/a.txt").metadata()[b"Content-Type"] == b"text/plain"
+    assert fs.open_input_stream(f"{root}/a.txt").metadata()["Content-Type"] == b"text/plain"
     fs.copy_file(f"{root}/a.txt", f"{root}/copy.txt")
     fs.move(f"{root}/copy.txt", f"{root}/moved.txt")
     assert fs.get_file_info(f"{root}/copy.txt").type == pyarrow.fs.FileType.NotFound
@@ -149,8 +149,11 @@ def test_s3fs(server, repository, tmp_path):
     with fs.open(f"{root}/d/0/file 0+ü.txt", "rb") as file:
         file.seek(-3, 2)
         assert file.read() == b"000"
-    fs.mv(f"{root}/d/0", f"{root}/moved", recursive=True)
+    fs.cp(f"{root}/d/0", f"{root}/moved", recursive=True)
+    fs.rm(f"{root}/d/0", recursive=True)
     assert not fs.exists(f"{root}/d/0") and len(fs.find(f"{root}/moved")) == 4
+    fs.mv(f"{root}/moved/file 0+ü.txt", f"{root}/moved/renamed")
+    assert fs.cat(f"{root}/moved/renamed") == b"0" * 50 and len(fs.find(f"{root}/moved")) == 4
     fs.cp(f"{root}/d/1/file 1+ü.txt", f"{root}/copied")
     assert fs.cat(f"{root}/copied") == b"1" * 50
     fs.get(f"{root}/d/", str(tmp_path / "down"), recursive=True)

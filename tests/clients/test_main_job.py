@@ -105,7 +105,7 @@ def test_main_job(own_server, tree, tmp_path):
     fs.pipe({f"{job.name}/work/{p}": content[p] for p in thirds[0]})
     arrow = server.pyarrow()
     for path in thirds[1]:
-        with arrow.open_output_stream(f"{job.name}/work/{path}") as stream:
+        with arrow.open_output_stream(f"{job.name}/work/{path}", compression=None) as stream:
             stream.write(content[path])
     folder = tmp_path / "by-cli"
     for path in thirds[2]:

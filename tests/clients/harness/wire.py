@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Answer:
-    """`status` is 0 when the server closed the connection without an answer."""
+    """Header names are lower case. `status` is 0 when the server closed the connection without an answer."""
 
     status: int
     headers: dict
@@ -40,7 +40,7 @@ def send(server, method, target, headers=None, body=b""):
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before the body was read; the answer may be there all the same
         response = connection.getresponse()
-        return Answer(response.status, dict(response.headers.items()), response.read())
+        return Answer(response.status, {n.lower(): v for n, v in response.headers.items()}, response.read())
     finally:
         connection.close()
 
