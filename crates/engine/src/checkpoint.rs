@@ -10,7 +10,7 @@ use crate::record::Idempotency;
 use crate::state::Repo;
 use crate::{Error, Kind, RefMove, Result, keys, tables};
 use bytes::Bytes;
-use millpond_kv::{Batch, Kv, Write};
+use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,15 @@ pub(crate) async fn next_uid(kv: &dyn Kv) -> Result<u64> {
     }
 }
 
-fn decode(bytes: Bytes) -> Result<(u64, [u8; 32], u64)> {
+/// The checkpoint record: where replay begins, the hash of the row before, the number of the next repository.
+pub(crate) fn encode(first: u64, previous: &[u8; 32], next_uid: u64) -> Bytes {
+    let mut w = Writer::new();
+    w.u8(1).uint(first).raw(previous).uint(next_uid);
+    w.finish().into()
+}
+
+/// The inverse of [`encode`].
+pub(crate) fn decode(bytes: Bytes) -> Result<(u64, [u8; 32], u64)> {
     let mut r = Reader::new(bytes);
     let mut parse = || Ok::<_, millpond_types::DecodeError>((r.u8()?, r.uint()?, r.digest()?, r.uint()?));
     match parse() {
@@ -85,7 +93,9 @@ impl Engine {
         }
         let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
         let rows = self.rows_since_checkpoint.load(Ordering::Relaxed);
+        let now = self.clock.now();
         for repo in self.root.read().by_uid.values() {
+            self.forget_completed_uploads(repo, now);
             for branch in repo.state.read().branches.values() {
                 if !branch.state.read().memtable.is_empty() {
                     self.fold(repo, branch, 1).await?;
@@ -93,7 +103,6 @@ impl Engine {
             }
         }
         let engine = self.owned();
-        let now = self.clock.now();
         let captured = self.journal.capture(move |_, _| capture(&engine, now)).await?;
         self.checkpoint_failed.store(true, Ordering::Release);
         for part in &captured.repos {
@@ -110,11 +119,10 @@ impl Engine {
                 writes.push(Write::Delete(key));
             }
         }
-        let mut w = Writer::new();
-        w.u8(1).uint(first).raw(&previous).uint(captured.next_uid);
-        writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), w.finish().into()));
+        let record = encode(first, &previous, captured.next_uid);
+        writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), record));
         writes.push(Write::DeleteRange(keys::journal(0), keys::journal(first)));
-        self.kv.commit(Batch { preconditions: vec![], writes }).await.map_err(kv_error)?;
+        self.write_fenced(writes).await?;
         self.checkpoint_failed.store(false, Ordering::Release);
         for part in captured.repos {
             let mut unsaved = part.repo.unsaved.write();
@@ -142,10 +150,22 @@ impl Engine {
             writes.push(Write::Put(keys::ref_move_of(uid, &moved.name, moved.sequence), row));
         }
         for chunk in writes.chunks(BATCH_WRITES_MAX) {
-            let batch = Batch { preconditions: vec![], writes: chunk.to_vec() };
-            self.kv.commit(batch).await.map_err(kv_error)?;
+            self.write_fenced(chunk.to_vec()).await?;
         }
         Ok(())
+    }
+
+    /// Writes unless another server has taken over: its tables are newer, and rows that this one would drop
+    /// may be all that the other has.
+    async fn write_fenced(&self, writes: Vec<Write>) -> Result<()> {
+        let mine = Expect::Value(self.epoch.to_be_bytes().to_vec().into());
+        let batch = Batch { preconditions: vec![(keys::EPOCH.into(), mine)], writes };
+        self.kv.commit(batch).await.map_err(|error| match error {
+            KvError::PreconditionFailed(_) => {
+                Error::new(Kind::Internal, "another server has taken over this data directory")
+            }
+            other => kv_error(other),
+        })
     }
 }
 

@@ -38,13 +38,15 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) options: Options,
+    /// Which opening of the store this is; every write to the metadata store demands it.
+    pub(crate) epoch: u64,
     pub(crate) root: Versioned<RootState>,
     pub(crate) journal: Journal,
     pub(crate) idempotency: crate::idempotency::Remembered,
     pub(crate) commit_cache: quick_cache::sync::Cache<(RepoUid, CommitId), Arc<Commit>>,
     pub(crate) rows_since_checkpoint: AtomicU64,
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
-    /// Repositories deleted since the last checkpoint, whose table rows must go.
+    /// Repositories whose deletion became durable since the last checkpoint: their table rows must go.
     pub(crate) deleted: parking_lot::Mutex<Vec<Arc<Repo>>>,
     /// A checkpoint failed after it had taken what the tables lack: only a restart can make them whole.
     pub(crate) checkpoint_failed: AtomicBool,
@@ -72,7 +74,8 @@ impl Engine {
     ) -> Result<Arc<Self>> {
         let epoch = take_epoch(&*kv).await?;
         let cache = node_cache(options.node_cache_bytes);
-        let loader = Loader { kv: &*kv, blobs: &blobs, cache: &cache };
+        let stores = Stores { blobs: &blobs, cache: &cache, epoch };
+        let loader = Loader { kv: &*kv, stores };
         let root = Versioned::new(loader.load_tables().await?);
         let idempotency = crate::idempotency::Remembered::load(&*kv).await?;
         let (first, mut previous) = crate::checkpoint::read(&*kv).await?;
@@ -99,7 +102,7 @@ impl Engine {
                         }
                     }
                     idempotency.restore(context);
-                    publish(&root, &blobs, &cache, context, records, sequence(next, position), None);
+                    publish(&root, stores, context, records, sequence(next, position), None);
                 }
                 previous = hash;
                 next += 1;
@@ -131,6 +134,7 @@ impl Engine {
                 checkpoint_failed: AtomicBool::new(false),
                 checkpoint_queued: AtomicBool::new(false),
                 options,
+                epoch,
                 root,
                 journal,
                 idempotency,
@@ -168,7 +172,13 @@ impl Engine {
 
     fn publish(&self, submission: &Submission, first: u64, new_row: bool) {
         let Submission { context, records, created, .. } = submission;
-        publish(&self.root, &self.blobs, &self.cache, context, records, first, created.as_ref());
+        for record in records {
+            if let Record::RepositoryDeleted { uid } = record {
+                self.deleted.lock().extend(self.root.read().by_uid.get(uid).cloned());
+            }
+        }
+        self.idempotency.restore(context);
+        publish(&self.root, self.stores(), context, records, first, created.as_ref());
         let rows = self.rows_since_checkpoint.fetch_add(u64::from(new_row), Ordering::Relaxed);
         if rows >= self.options.checkpoint_rows && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
             let engine = self.owned();
@@ -182,7 +192,11 @@ impl Engine {
     }
 
     pub(crate) fn new_repo(&self, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {
-        new_repo(&self.blobs, &self.cache, uid, state)
+        new_repo(self.stores(), uid, state)
+    }
+
+    fn stores(&self) -> Stores<'_> {
+        Stores { blobs: &self.blobs, cache: &self.cache, epoch: self.epoch }
     }
 
     /// The repository of this name.
@@ -293,16 +307,19 @@ pub fn kv_error(error: KvError) -> Error {
     Error::new(kind, error.to_string())
 }
 
-pub(crate) fn new_repo(
-    blobs: &Arc<dyn Blobs>,
-    cache: &Arc<NodeCache>,
-    uid: RepoUid,
-    state: crate::state::RepoState,
-) -> Arc<Repo> {
+/// What the nodes of a repository live on.
+#[derive(Clone, Copy)]
+struct Stores<'a> {
+    blobs: &'a Arc<dyn Blobs>,
+    cache: &'a Arc<NodeCache>,
+    epoch: u64,
+}
+
+fn new_repo(stores: Stores<'_>, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {
     Arc::new(Repo {
         uid,
         state: Versioned::new(state),
-        nodes: Nodes::new(uid, blobs.clone(), cache.clone()),
+        nodes: Nodes::new(uid, stores.epoch, stores.blobs.clone(), stores.cache.clone()),
         unsaved: RwLock::new(Unsaved::default()),
     })
 }
@@ -323,8 +340,7 @@ fn settle(root: &Versioned<RootState>) {
 /// have are passed over.
 fn publish(
     root: &Versioned<RootState>,
-    blobs: &Arc<dyn Blobs>,
-    cache: &Arc<NodeCache>,
+    stores: Stores<'_>,
     context: &Context,
     records: &[Record],
     first: u64,
@@ -339,7 +355,7 @@ fn publish(
                     Some(repo) => repo.clone(),
                     None => {
                         let state = new_repo_state(name, namespace, default_branch, *read_only, context.time);
-                        new_repo(blobs, cache, *uid, state)
+                        new_repo(stores, *uid, state)
                     }
                 },
             };
@@ -450,8 +466,7 @@ fn publish_in(
 
 struct Loader<'a> {
     kv: &'a dyn Kv,
-    blobs: &'a Arc<dyn Blobs>,
-    cache: &'a Arc<NodeCache>,
+    stores: Stores<'a>,
 }
 
 impl Loader<'_> {
@@ -472,7 +487,7 @@ impl Loader<'_> {
                 state.uploads.insert(upload.info.id.clone(), upload);
             }
             let name = state.info.name.clone();
-            root.insert(&name, &new_repo(self.blobs, self.cache, uid, state));
+            root.insert(&name, &new_repo(self.stores, uid, state));
         }
         let next = crate::checkpoint::next_uid(self.kv).await?;
         root.next_uid = root.next_uid.max(next);

@@ -53,7 +53,6 @@ impl Claim {
         self.answered = true;
         let mut state = self.state.lock();
         state.known.insert(self.scope, Known::Done(done.clone(), time));
-        state.unsaved.push(self.scope);
         done
     }
 }
@@ -77,7 +76,8 @@ impl Remembered {
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
-    /// Takes in what a journal row says.
+    /// Takes in what a durable journal row says, live or at recovery. Only from here on does the table lack
+    /// the answer: a checkpoint that wrote one whose change a power cut takes back would lose the change.
     pub fn restore(&self, context: &Context) {
         if let Some(idempotency) = &context.idempotency {
             let mut state = self.0.lock();

@@ -11,6 +11,8 @@ pub mod address;
 pub mod api;
 mod checkpoint;
 mod engine;
+#[cfg(test)]
+mod golden;
 mod idempotency;
 mod journal;
 pub mod keys;

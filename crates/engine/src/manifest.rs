@@ -38,15 +38,18 @@ impl Manifest {
     /// The inverse of [`Manifest::encode`].
     pub fn decode(bytes: Bytes) -> Result<Self> {
         let mut r = Reader::new(bytes);
-        let mut parse = || {
+        let parse = || {
             if r.raw(4)?.as_ref() != b"MPPL" || r.u8()? != 1 {
                 return Err(DecodeError("not a part list of version 1"));
             }
-            let mut parts = Vec::new();
+            let mut parts: Vec<Part> = Vec::new();
             for _ in 0..r.uint()? {
                 let name = DataName(r.raw(25)?.as_ref().try_into().expect("raw(25) gives 25 bytes"));
                 parts.push(Part { name, size: r.uint()?, sha256: ContentHash(r.digest()?) });
             }
+            r.end()?;
+            let total = parts.iter().try_fold(0u64, |total, part| total.checked_add(part.size));
+            total.ok_or(DecodeError("part sizes do not add up"))?;
             Ok(parts)
         };
         let parts =

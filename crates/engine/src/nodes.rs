@@ -33,11 +33,11 @@ pub fn node_cache(bytes: u64) -> Arc<NodeCache> {
 }
 
 /// Where a stored node is.
-#[derive(Clone, Copy, Debug)]
-struct Location {
-    pack: u64,
-    offset: u64,
-    len: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) pack: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
 }
 
 /// The nodes of one repository.
@@ -48,13 +48,15 @@ pub struct Nodes {
     fresh: RwLock<HashMap<NodeId, Arc<Node>>>,
     index: RwLock<HashMap<NodeId, Location>>,
     loaded: tokio::sync::OnceCell<()>,
+    /// Pack numbers begin with the writer's epoch, so that a server that was thought dead and is not cannot
+    /// put its nodes in the place of its successor's.
     next_pack: Mutex<u64>,
     open: Mutex<Option<(u64, Arc<dyn BlobReader>)>>,
 }
 
 impl Nodes {
     /// The nodes of a repository; the index is read at first use.
-    pub fn new(uid: RepoUid, blobs: Arc<dyn Blobs>, cache: Arc<NodeCache>) -> Arc<Self> {
+    pub fn new(uid: RepoUid, epoch: u64, blobs: Arc<dyn Blobs>, cache: Arc<NodeCache>) -> Arc<Self> {
         Arc::new(Self {
             uid,
             blobs,
@@ -62,7 +64,7 @@ impl Nodes {
             fresh: RwLock::default(),
             index: RwLock::default(),
             loaded: tokio::sync::OnceCell::new(),
-            next_pack: Mutex::new(1),
+            next_pack: Mutex::new(epoch << 32 | 1),
             open: Mutex::new(None),
         })
     }
@@ -111,19 +113,34 @@ impl Nodes {
     }
 
     /// Runs a short read. It runs at once on nodes in memory; what is missing is fetched and it runs again,
-    /// so `read` must be cheap to repeat: a look-up or one page.
+    /// so `read` must be cheap to repeat and touch few nodes: a look-up.
     pub async fn read<T>(
         &self,
         read: impl Fn(&dyn NodeSource) -> std::result::Result<T, TreeError>,
     ) -> Result<T> {
+        // Held until the read is over: a cache that is too small must not make it run for ever.
+        let mut fetched = HashMap::new();
         loop {
-            match read(&Resident(self)) {
+            match read(&Resident { nodes: self, fetched: &fetched }) {
                 Ok(value) => return Ok(value),
                 Err(TreeError::NotResident(id)) => {
-                    self.fetch(id).await?;
+                    fetched.insert(id, self.fetch(id).await?);
                 }
                 Err(other) => return Err(tree_error(other)),
             }
+        }
+    }
+
+    /// Runs a read that may touch many nodes: at once if all are in memory, else on a thread that may wait.
+    pub async fn page<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl Fn(&dyn NodeSource) -> std::result::Result<T, TreeError> + Send + 'static,
+    ) -> Result<T> {
+        let at_once = read(&Resident { nodes: self, fetched: &HashMap::new() });
+        match at_once {
+            Ok(value) => Ok(value),
+            Err(TreeError::NotResident(_)) => self.work(move |source| read(source)).await,
+            Err(other) => Err(tree_error(other)),
         }
     }
 
@@ -187,7 +204,6 @@ impl Nodes {
         }
         let after =
             if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
-        let mut last = covered;
         for key in self.list(&keys::packs(self.uid), &after).await? {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
             let reader = self.blobs.open(&key).await.map_err(store_error)?;
@@ -195,10 +211,8 @@ impl Nodes {
             for e in pack::read_index(&bytes).map_err(tree_error)? {
                 found.insert(e.id, Location { pack: number, offset: e.offset, len: e.len });
             }
-            last = last.max(number);
         }
         *self.index.write() = found;
-        *self.next_pack.lock() = last + 1;
         Ok(())
     }
 
@@ -239,7 +253,7 @@ impl Nodes {
 
 /// `docs/formats/pack.md`, multi-pack index, version 1. A pack with a smaller number that becomes durable
 /// later cannot exist: packs of one repository are stored one at a time.
-fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
+pub(crate) fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
     let mut entries: Vec<_> = index.iter().collect();
     entries.sort_unstable_by_key(|(id, _)| **id);
     let mut w = Writer::new();
@@ -250,7 +264,7 @@ fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
     w.finish().into()
 }
 
-fn decode_index(
+pub(crate) fn decode_index(
     bytes: Bytes,
     into: &mut HashMap<NodeId, Location>,
 ) -> std::result::Result<u64, millpond_types::DecodeError> {
@@ -269,11 +283,15 @@ fn decode_index(
     Ok(number)
 }
 
-struct Resident<'a>(&'a Nodes);
+struct Resident<'a> {
+    nodes: &'a Nodes,
+    fetched: &'a HashMap<NodeId, Arc<Node>>,
+}
 
 impl NodeSource for Resident<'_> {
     fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
-        self.0.resident(id).ok_or(TreeError::NotResident(*id))
+        let known = self.fetched.get(id).cloned().or_else(|| self.nodes.resident(id));
+        known.ok_or(TreeError::NotResident(*id))
     }
 }
 

@@ -7,12 +7,12 @@
 use crate::keys::RepoUid;
 use crate::nodes::Nodes;
 use crate::record::{CompletedUpload, Context, Record, StagedOp, StoredPart};
-use crate::{RefMove, RepositoryInfo, UploadInfo};
+use crate::{Error, Kind, RefMove, RepositoryInfo, Result, Thing, UploadInfo};
 use millpond_types::{
     BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId,
 };
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// One part of the state, as decided and as durable.
@@ -165,8 +165,8 @@ impl Branch {
 pub struct UploadState {
     /// As callers see it.
     pub info: Arc<UploadInfo>,
-    /// Parts by number; the last one stored of each number.
-    pub parts: BTreeMap<u32, Arc<StoredPart>>,
+    /// Parts by number; the last one stored of each number. Cloning is cheap: every part's request does it.
+    pub parts: imbl::OrdMap<u32, Arc<StoredPart>>,
     /// Set when it was completed; kept so that a repeated Complete gets the same answer.
     pub completed: Option<Arc<CompletedUpload>>,
 }
@@ -210,7 +210,7 @@ impl RepoState {
                 self.tags.remove(tag);
             }
             Record::UploadCreated { upload, .. } => {
-                let state = UploadState { info: upload.clone(), parts: BTreeMap::new(), completed: None };
+                let state = UploadState { info: upload.clone(), parts: Default::default(), completed: None };
                 self.uploads.insert(upload.id.clone(), state);
             }
             Record::PartStored { upload, part, .. } => {
@@ -225,7 +225,7 @@ impl RepoState {
                 Some(done) => {
                     if let Some(state) = self.uploads.get_mut(upload) {
                         state.completed = Some(done.clone());
-                        state.parts.clear();
+                        state.parts = Default::default();
                     }
                 }
             },
@@ -266,6 +266,19 @@ pub struct Repo {
 }
 
 impl Repo {
+    /// The state for deciding, refusing a repository that is gone.
+    pub fn decide(&self) -> Result<parking_lot::MutexGuard<'_, RepoState>> {
+        let state = self.state.decide();
+        if state.deleted {
+            let name = &state.info.name;
+            return Err(Error::new(
+                Kind::NotFound(Thing::Repository),
+                format!("repository '{name}' not found"),
+            ));
+        }
+        Ok(state)
+    }
+
     /// Name, namespace and so on.
     pub fn info(&self) -> Arc<RepositoryInfo> {
         self.state.read().info.clone()

@@ -131,7 +131,7 @@ pub fn encode_upload(upload: &UploadState) -> Bytes {
 pub fn decode_upload(bytes: Bytes) -> Result<UploadState> {
     read("upload", bytes, |r| {
         let info = Arc::new(decode_upload_info(r)?);
-        let mut parts = std::collections::BTreeMap::new();
+        let mut parts = imbl::OrdMap::new();
         for _ in 0..r.uint()? {
             let part = decode_part(r)?;
             parts.insert(part.info.number, Arc::new(part));

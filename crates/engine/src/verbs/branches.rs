@@ -5,7 +5,7 @@ use crate::engine::{Created, Engine};
 use crate::idempotency::Begin;
 use crate::journal::{Submission, Ticket};
 use crate::record::Record;
-use crate::state::{Branch, BranchState};
+use crate::state::{Branch, BranchState, RepoState};
 use crate::{Actor, BranchInfo, Error, Kind, Page, PageRequest, Result, Thing};
 use millpond_types::{BranchName, CommitId, RefExpr, RepositoryName, TagName, Writer};
 
@@ -38,13 +38,8 @@ impl Engine {
         self.writable(&repo, force)?;
         let (head, commit) = self.resolve_commit(&repo, source).await?;
         let decided = (|| {
-            let mut state = repo.state.decide();
-            if state.deleted {
-                return Err(gone(repository));
-            }
-            if TagName::parse(name.as_str()).is_ok_and(|tag| state.tags.contains_key(&tag)) {
-                return Err(Error::new(Kind::NameClash, format!("conflict found: a tag is called '{name}'")));
-            }
+            let mut state = repo.decide()?;
+            clashes_with_tag(&state, name)?;
             if state.branches.contains_key(name) {
                 return Err(Error::new(Kind::AlreadyExists, "branch already exists: not unique"));
             }
@@ -101,7 +96,7 @@ impl Engine {
         let decided = (|| {
             // A branch's lock comes before its repository's, here and everywhere.
             let mut of_branch = branch.state.decide();
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             if of_branch.deleted {
                 return Err(Error::new(Kind::NotFound(Thing::Branch), format!("branch '{name}' not found")));
             }
@@ -143,6 +138,10 @@ impl Engine {
     }
 }
 
-pub(super) fn gone(repository: &RepositoryName) -> Error {
-    Error::new(Kind::NotFound(Thing::Repository), format!("repository '{repository}' not found"))
+/// Refuses a branch name that a tag has.
+pub(super) fn clashes_with_tag(state: &RepoState, name: &BranchName) -> Result<()> {
+    if TagName::parse(name.as_str()).is_ok_and(|tag| state.tags.contains_key(&tag)) {
+        return Err(Error::new(Kind::NameClash, format!("conflict found: a tag is called '{name}'")));
+    }
+    Ok(())
 }

@@ -26,7 +26,8 @@ impl Snapshot {
     /// One page of it.
     pub async fn list(&self, request: &ListRequest) -> Result<Page<ListItem>> {
         let namespace = self.repo.info().storage_namespace.clone();
-        self.repo.nodes.read(|source| list(source, &self.view, &namespace, request)).await
+        let (view, request) = (self.view.clone(), request.clone());
+        self.repo.nodes.page(move |source| list(source, &view, &namespace, &request)).await
     }
 }
 
@@ -125,13 +126,10 @@ fn staged_from(
     view: &View,
     from: Bound<Bytes>,
 ) -> std::iter::Peekable<Box<dyn Iterator<Item = (&ObjectPath, &Staged)> + '_>> {
-    let path = |bytes: Bytes| ObjectPath::new(bytes).ok();
-    let lower = match from {
-        Bound::Included(bytes) => path(bytes).map_or(Bound::Unbounded, Bound::Included),
-        Bound::Excluded(bytes) => path(bytes).map_or(Bound::Unbounded, Bound::Excluded),
-        Bound::Unbounded => Bound::Unbounded,
-    };
-    let range: Box<dyn Iterator<Item = _>> = Box::new(view.memtable.range((lower, Bound::Unbounded)));
+    // By bytes: the start need not be a path, it may be empty or longer than any.
+    let lower = as_slice(&from);
+    let range: Box<dyn Iterator<Item = _>> =
+        Box::new(view.memtable.range::<_, [u8]>((lower, Bound::Unbounded)));
     range.peekable()
 }
 

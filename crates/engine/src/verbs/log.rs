@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::state::Repo;
 use crate::{CommitInfo, LogRequest, Page, Result};
 use millpond_tree::Diff;
-use millpond_types::{Commit, CommitId, RefExpr, RepositoryName, TreeId};
+use millpond_types::{Commit, CommitId, RefExpr, RepositoryName, Timestamp, TreeId};
 use std::collections::{BinaryHeap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Engine {
         let mut heap = BinaryHeap::from([(commit.creation_date, start)]);
         let mut items = Vec::new();
         while let Some((date, id)) = heap.pop() {
-            if request.since.is_some_and(|since| date < since.seconds()) {
+            if request.since.is_some_and(|since| Timestamp::from_seconds(date) < since) {
                 continue;
             }
             let commit = self.stored_commit(&repo, &id).await?;

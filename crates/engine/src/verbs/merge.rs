@@ -105,7 +105,7 @@ impl Engine {
         self.writable(&repo, force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
-        let (_, reverted) = self.resolve_commit(&repo, target).await?;
+        let (_, reverted) = self.resolve_on_turn(&repo, &branch, target).await?;
         let parent_tree = match (reverted.parents.len(), parent_number) {
             (0 | 1, 0) => match reverted.parents.first() {
                 Some(parent) => self.stored_commit(&repo, parent).await?.tree,
@@ -128,6 +128,7 @@ impl Engine {
         let (tree, nodes) =
             self.three_way(&repo, &staging, reverted.tree, parent_tree, Strategy::Fail).await?;
         if tree == staging.at.head_tree && !allow_empty {
+            self.journal.barrier().await?;
             return Err(no_changes());
         }
         let message =
@@ -166,7 +167,7 @@ impl Engine {
         self.writable(&repo, force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
-        let (picked_id, picked) = self.resolve_commit(&repo, target).await?;
+        let (picked_id, picked) = self.resolve_on_turn(&repo, &branch, target).await?;
         let number = match (picked.parents.len(), parent_number) {
             (2.., None) => {
                 return Err(Error::new(
@@ -281,6 +282,7 @@ impl Engine {
         if merged.conflicts.is_empty() {
             return Ok((merged.tree, new));
         }
+        self.journal.barrier().await?;
         let named: Vec<_> =
             merged.conflicts.iter().take(CONFLICTS_NAMED_MAX).map(|p| p.to_text().into_owned()).collect();
         let more = if merged.conflicts.len() > CONFLICTS_NAMED_MAX { " and more" } else { "" };

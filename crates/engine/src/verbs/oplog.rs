@@ -102,7 +102,12 @@ impl Engine {
             }
             None => self.undelete(actor, &repo, name).await?,
         };
-        let made = self.last_move(&repo, name).await?;
+        // Others may have moved it again by now.
+        let page = self.moves_of(&repo, Some(name.as_str()), None, 64).await?;
+        let made = page.items.into_iter().find(|m| m.cause == "undo" && !m.is_tag && m.new == undone.old);
+        let made = made.ok_or_else(|| {
+            Error::new(Kind::Busy, format!("'{name}' was moved back, but has been moved on many times since"))
+        })?;
         Ok((made, undone))
     }
 
@@ -123,7 +128,8 @@ impl Engine {
         };
         let tree = self.stored_commit(repo, &head).await?.tree;
         let decided = (|| {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
+            super::branches::clashes_with_tag(&state, name)?;
             if state.branches.contains_key(name) {
                 return Err(Error::new(Kind::AlreadyExists, "branch already exists: not unique"));
             }

@@ -149,7 +149,8 @@ impl Engine {
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, request.force)?;
         check_attributes(&request.attributes)?;
-        if !request.condition.is_empty() {
+        // With an idempotency key it may be a repetition, whose answer does not depend on what is there now.
+        if !request.condition.is_empty() && actor.idempotency_key.is_none() {
             let view = crate::resolve::View::of_branch(&branch.state.read());
             request.condition.judge(path, view.get(&repo, path).await?.as_deref())?;
         }
@@ -201,6 +202,7 @@ impl ObjectWriter {
 impl Engine {
     /// Stages one entry under a condition, waits until it is durable, and describes it. Repeated with the
     /// same idempotency key it stages nothing and describes the first one.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) async fn stage_entry(
         &self,
         actor: &Actor,

@@ -87,30 +87,23 @@ impl Engine {
         self.journal.admit()?;
         let repo = self.repo(name)?;
         self.writable(&repo, force)?;
-        // Locks are taken one at a time here: other verbs take a branch before its repository.
-        let branches = {
-            let mut state = repo.state.decide();
-            if state.deleted {
-                return Err(super::branches::gone(name));
+        let decided = repo.decide().map(|mut state| {
+            let record = Record::RepositoryDeleted { uid: repo.uid };
+            state.apply(&record, None);
+            self.root.decide().remove(repo.uid);
+            let context = self.context(actor, "delete");
+            let submission = Submission { context, records: vec![record], nodes: None, created: None };
+            (self.submit(submission), state.branches.clone())
+        });
+        let decided = decided.map(|(ticket, branches)| {
+            // A branch's lock comes before its repository's, so its turn is after that one is given back. By
+            // then the deletion is in the journal: a checkpoint that passes over a deleted branch relies on it.
+            for branch in branches.values() {
+                branch.state.decide().deleted = true;
             }
-            state.deleted = true;
-            state.branches.clone()
-        };
-        for branch in branches.values() {
-            branch.state.decide().deleted = true;
-        }
-        let ticket = {
-            let mut root = self.root.decide();
-            root.remove(repo.uid);
-            self.deleted.lock().push(repo.clone());
-            self.submit(Submission {
-                context: self.context(actor, "delete"),
-                records: vec![Record::RepositoryDeleted { uid: repo.uid }],
-                nodes: None,
-                created: None,
-            })
-        };
-        ticket.durable().await
+            ticket
+        });
+        self.settle(decided).await
     }
 
     /// One repository.
@@ -136,7 +129,7 @@ impl Engine {
         self.journal.admit()?;
         let repo = self.repo(name)?;
         let ticket = {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             let mut metadata = state.info.metadata.clone();
             metadata.extend(set);
             metadata.retain(|key, _| !remove.contains(key));

@@ -2,9 +2,10 @@
 
 use super::train::Move;
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::{Actor, ResetScope, Result};
 use millpond_tree::{Change, Diff, NewNodes, Overlay};
-use millpond_types::{BranchName, RefExpr, RepositoryName};
+use millpond_types::{BranchName, RefExpr, RepositoryName, Writer};
 use std::ops::Bound;
 
 impl Engine {
@@ -82,16 +83,23 @@ impl Engine {
         force: bool,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).text(&target.text);
+        let mut claim = match self.begin(actor, "hard-reset", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same_commit(answer).await.map(|_| ()),
+            Begin::First(claim) => Some(claim),
+            Begin::Plain => None,
+        };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let staging = self.clean(&repo, &branch).await?;
-        let (id, commit) = self.resolve_commit(&repo, target).await?;
+        let (id, commit) = self.resolve_on_turn(&repo, &branch, target).await?;
         let upto_seq = staging.upto_seq();
         let to =
             Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
-        let ticket = self.move_head(actor, "hard-reset", &repo, &branch, None, to)?;
+        let ticket = self.move_head(actor, "hard-reset", &repo, &branch, claim.as_mut(), to)?;
         drop(train);
         ticket.durable().await
     }

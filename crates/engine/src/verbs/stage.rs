@@ -58,9 +58,13 @@ impl Engine {
         ops: Vec<StagedOp>,
     ) -> Result<Ticket> {
         let mut state = branch.state.decide();
-        self.stage_in(context, repo, branch, &mut state, ops, vec![])
+        if state.deleted {
+            return Err(branch_gone(&branch.name));
+        }
+        Ok(self.stage_in(context, repo, branch, &mut state, ops, vec![]))
     }
 
+    /// Cannot refuse: the caller has judged the branch, too.
     fn stage_in(
         &self,
         context: Context,
@@ -69,10 +73,7 @@ impl Engine {
         state: &mut BranchState,
         ops: Vec<StagedOp>,
         also: Vec<Record>,
-    ) -> Result<Ticket> {
-        if state.deleted {
-            return Err(branch_gone(&branch.name));
-        }
+    ) -> Ticket {
         let record =
             Record::Staged { uid: repo.uid, branch: branch.name.clone(), first_seq: state.next_seq, ops };
         state.apply(&record);
@@ -87,7 +88,7 @@ impl Engine {
         }
         let mut records = vec![record];
         records.extend(also);
-        Ok(self.submit(Submission { context, records, nodes: None, created: None }))
+        self.submit(Submission { context, records, nodes: None, created: None })
     }
 
     /// Stages changes that are decided from what is there. `decide` sees the current entries of `paths`, in
@@ -122,11 +123,13 @@ impl Engine {
                     continue;
                 }
                 let mut context = context.clone();
-                match decide(&mut context, &current) {
-                    Ok((ops, also, answer)) => self
-                        .stage_in(context, repo, branch, &mut state, ops, also)
-                        .map(|ticket| (ticket, answer)),
-                    Err(error) => Err(error),
+                // What `decide` says yes to must happen: it may have promised an answer or ended an upload.
+                if state.deleted {
+                    Err(branch_gone(&branch.name))
+                } else {
+                    decide(&mut context, &current).map(|(ops, also, answer)| {
+                        (self.stage_in(context, repo, branch, &mut state, ops, also), answer)
+                    })
                 }
             };
             return match outcome {

@@ -1,6 +1,5 @@
 //! Create, delete, describe and list tags.
 
-use super::branches::gone;
 use super::repositories::page_of;
 use crate::engine::Engine;
 use crate::idempotency::Begin;
@@ -38,10 +37,7 @@ impl Engine {
         let (commit, _) = self.resolve_commit(&repo, target).await?;
         self.writable(&repo, force)?;
         let decided = (|| {
-            let mut state = repo.state.decide();
-            if state.deleted {
-                return Err(gone(repository));
-            }
+            let mut state = repo.decide()?;
             if BranchName::parse(name.as_str()).is_ok_and(|branch| state.branches.contains_key(&branch)) {
                 return Err(Error::new(
                     Kind::NameClash,
@@ -81,7 +77,7 @@ impl Engine {
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         let decided = (|| {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             let Some(commit) = state.tags.get(name).copied() else { return Err(no_tag(name)) };
             let record = Record::TagDeleted { uid: repo.uid, tag: name.clone(), commit };
             state.apply(&record, None);

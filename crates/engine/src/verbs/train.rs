@@ -11,7 +11,7 @@ use crate::state::{Branch, BranchState, Repo};
 use crate::{Actor, CommitInfo, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_tree::{Diff, NewNodes, Overlay};
-use millpond_types::{BranchName, Commit, CommitId, RepositoryName, TreeId};
+use millpond_types::{BranchName, Commit, CommitId, RefExpr, RepositoryName, TreeId};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -90,12 +90,27 @@ impl Engine {
     pub(crate) async fn clean(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<Staging> {
         let staging = self.staging(repo, branch).await?;
         if staging.dirty {
+            self.journal.barrier().await?;
             return Err(Error::new(
                 Kind::Dirty,
                 format!("uncommitted changes (dirty branch): commit or reset '{}' first", branch.name),
             ));
         }
         Ok(staging)
+    }
+
+    /// The commit that an expression leads to, for a verb that has the branch's turn. One that starts from
+    /// the branch itself (`main~1`) means the head as decided, so what is decided must be published first.
+    pub(crate) async fn resolve_on_turn(
+        &self,
+        repo: &Arc<Repo>,
+        branch: &Branch,
+        expr: &RefExpr,
+    ) -> Result<(CommitId, Arc<Commit>)> {
+        if expr.base == branch.name.as_str() {
+            self.journal.barrier().await?;
+        }
+        self.resolve_commit(repo, expr).await
     }
 
     /// Moves a branch's head. Call with the branch's turn, on the state that was judged.
@@ -147,10 +162,14 @@ impl Engine {
             return Ok(());
         }
         let (tree, new) = self.fold_view(repo, &at).await?;
-        let ticket =
-            self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new])?;
+        let folded =
+            self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new]);
         drop(train);
-        ticket.durable().await
+        match folded {
+            Ok(ticket) => ticket.durable().await,
+            // Its repository was deleted meanwhile.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Makes the staging up to a branch sequence this tree. Call with the branch's turn.

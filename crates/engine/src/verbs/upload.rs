@@ -3,6 +3,7 @@
 use super::put::{DataWriter, check_attributes, describe};
 use super::repositories::page_of;
 use crate::address;
+use crate::checkpoint::REMEMBER_MILLIS;
 use crate::engine::Engine;
 use crate::journal::Submission;
 use crate::manifest::{Manifest, Part};
@@ -15,13 +16,14 @@ use crate::{
 };
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use millpond_types::limits::PART_BYTES_MIN;
+use millpond_types::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX};
 use millpond_types::{
-    Address, Attributes, BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Writer,
+    Address, Attributes, BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Timestamp, Writer,
     entry::parts_hash,
 };
 use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A part being written. Dropping it discards it.
@@ -70,7 +72,7 @@ impl Engine {
             checksum_type: checksum_type.to_owned(),
         });
         let ticket = {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             let record = Record::UploadCreated { uid: repo.uid, upload: upload.clone() };
             state.apply(&record, None);
             self.submit(Submission { context, records: vec![record], nodes: None, created: None })
@@ -130,6 +132,12 @@ impl Engine {
         verified_sha256: Option<millpond_types::ContentHash>,
     ) -> Result<PartWriter> {
         self.journal.admit()?;
+        if !(1..=PART_NUMBER_MAX).contains(&number) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("part number {number} is not between 1 and {PART_NUMBER_MAX}"),
+            ));
+        }
         let repo = self.repo(repository)?;
         self.open_upload(&repo, branch, path, upload)?;
         let data = DataWriter::new(self.owned(), repo.clone(), verified_sha256);
@@ -152,7 +160,7 @@ impl Engine {
         let upload = self.open_upload(&repo, branch, path, upload)?;
         let mut items: Vec<PartInfo> = upload
             .parts
-            .range(after.saturating_add(1)..)
+            .range((Bound::Excluded(after), Bound::Unbounded))
             .take(amount + 1)
             .map(|(_, p)| p.info.clone())
             .collect();
@@ -221,6 +229,9 @@ impl Engine {
                 ),
             ));
         }
+        if size > OBJECT_BYTES_MAX {
+            return Err(Error::new(Kind::TooLarge, "the parts together are larger than 5 TiB"));
+        }
         let context = self.context(actor, "complete-upload");
         let md5_of_md5s: [u8; 16] = {
             let mut hasher = Md5::new();
@@ -251,20 +262,43 @@ impl Engine {
             time: context.time,
         });
         // The object and the end of the upload are one change: both are durable or neither.
-        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
-            request.condition.judge(path, current[0].as_deref())?;
-            let ended =
-                Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: Some(done.clone()) };
-            let mut state = repo.state.decide();
-            match state.uploads.get(id) {
-                Some(upload) if upload.completed.is_none() => {}
-                _ => return Err(no_upload(id)),
-            }
-            state.apply(&ended, None);
-            Ok((vec![(path.clone(), Some(entry.clone()))], vec![ended], ()))
-        })
-        .await?;
+        let entry = self
+            .stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
+                let mut state = repo.decide()?;
+                match state.uploads.get(id).map(|upload| &upload.completed) {
+                    Some(None) => {}
+                    // The same call was decided meanwhile: nothing is left to do but to wait for it.
+                    Some(Some(done)) if done.fingerprint == fingerprint => {
+                        return Ok((vec![], vec![], done.entry.clone()));
+                    }
+                    _ => return Err(no_upload(id)),
+                }
+                request.condition.judge(path, current[0].as_deref())?;
+                let ended =
+                    Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: Some(done.clone()) };
+                state.apply(&ended, None);
+                Ok((vec![(path.clone(), Some(entry.clone()))], vec![ended], entry.clone()))
+            })
+            .await?;
         Ok(describe(&repo, path.clone(), &entry))
+    }
+
+    /// Forgets uploads that were completed so long ago that nobody repeats the call any more. What they made
+    /// stays.
+    pub(crate) fn forget_completed_uploads(&self, repo: &Repo, now: Timestamp) {
+        let Ok(mut state) = repo.decide() else { return };
+        let old = |upload: &&UploadState| {
+            let since = upload.completed.as_ref().map(|done| done.time.millis());
+            since.is_some_and(|since| since.saturating_add(REMEMBER_MILLIS) < now.millis())
+        };
+        let doomed: Vec<String> = state.uploads.values().filter(old).map(|u| u.info.id.clone()).collect();
+        for upload in doomed {
+            let record = Record::UploadEnded { uid: repo.uid, upload, result: None };
+            state.apply(&record, None);
+            let context = self.context(&Actor::default(), "forget-upload");
+            // Nobody waits for it; the journal logs a failure.
+            drop(self.submit(Submission { context, records: vec![record], nodes: None, created: None }));
+        }
     }
 
     async fn store_manifest(&self, repo: &Arc<Repo>, parts: &[Arc<StoredPart>]) -> Result<Address> {
@@ -288,7 +322,7 @@ impl Engine {
         let repo = self.repo(repository)?;
         self.open_upload(&repo, branch, path, id)?;
         let (ticket, parts) = {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             let parts = match state.uploads.get(id) {
                 Some(upload) if upload.completed.is_none() => upload.parts.clone(),
                 _ => return Err(no_upload(id)),
@@ -382,7 +416,7 @@ impl PartWriter {
         };
         let part = Arc::new(StoredPart { info: info.clone(), name: stored.name });
         let ticket = {
-            let mut state = repo.state.decide();
+            let mut state = repo.decide()?;
             match state.uploads.get(&upload) {
                 Some(open) if open.completed.is_none() => {}
                 _ => return Err(no_upload(&upload)),

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod fencing;
+mod gate;
 mod model;
 mod objects;
+mod races;
 mod refs;
+mod regressions;
 mod restart;
+mod stress;
 mod support;
 mod uploads;

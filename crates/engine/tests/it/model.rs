@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 type Body = Vec<u8>;
 type Files = BTreeMap<Vec<u8>, Body>;
+/// Whether a reset is about a path.
+type Hit = Box<dyn Fn(&[u8]) -> bool>;
 
 #[derive(Clone)]
 struct ModelBranch {
@@ -320,10 +322,10 @@ impl Run {
                     1 => ResetScope::Prefix(prefix.clone().into()),
                     _ => ResetScope::Path(path(&key)),
                 };
-                let hit: Box<dyn Fn(&Vec<u8>) -> bool> = match &scope {
+                let hit: Hit = match &scope {
                     ResetScope::All => Box::new(|_| true),
                     ResetScope::Prefix(_) => Box::new(move |k| k.starts_with(&prefix)),
-                    ResetScope::Path(_) => Box::new(move |k| *k == key),
+                    ResetScope::Path(_) => Box::new(move |k| k == key),
                 };
                 let visible = &mut self.model.branches.get_mut(&name).unwrap().visible;
                 visible.retain(|k, _| !hit(k));
@@ -431,7 +433,7 @@ fn seeds() -> std::ops::Range<u64> {
 #[tokio::test]
 async fn random_histories_agree_with_the_model() {
     for seed in seeds() {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         history(seed, 150).await;
     }
 }

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 const KEY: &[u8] = b"big";
 
-async fn begin(engine: &Engine) -> String {
+pub async fn begin(engine: &Engine) -> String {
     let attributes = Attributes { content_type: "x/y".into(), metadata: BTreeMap::new() };
     engine.create_upload(&me(), &repo(), &branch("main"), &path(KEY), attributes, "", "").await.unwrap().id
 }
 
-async fn part(engine: &Engine, id: &str, number: u32, body: &[u8]) -> CompletedPart {
+pub async fn part(engine: &Engine, id: &str, number: u32, body: &[u8]) -> CompletedPart {
     let (b, p) = (branch("main"), path(KEY));
     let mut writer = engine.put_part(&me(), &repo(), &b, &p, id, number, None).await.unwrap();
     writer.write(Bytes::copy_from_slice(body)).await.unwrap();
@@ -22,7 +22,7 @@ async fn part(engine: &Engine, id: &str, number: u32, body: &[u8]) -> CompletedP
     CompletedPart { number, etag: hex::encode(info.md5), checksums: BTreeMap::new() }
 }
 
-async fn complete(engine: &Engine, id: &str, parts: Vec<CompletedPart>) -> Result<ObjectInfo> {
+pub async fn complete(engine: &Engine, id: &str, parts: Vec<CompletedPart>) -> Result<ObjectInfo> {
     let request = CompleteRequest { parts, ..Default::default() };
     engine.complete_upload(&me(), &repo(), &branch("main"), &path(KEY), id, request).await
 }

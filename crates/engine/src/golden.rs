@@ -1,0 +1,383 @@
+//! What version 1 stored must stay readable for ever, and be written the same: one golden file for each
+//! stored format (`docs/formats/`). Files are hexadecimal text, `name: bytes` a line, so that a change can be
+//! reviewed. `MILLPOND_GOLDEN_WRITE=1` writes files that are missing; those that exist are never replaced.
+
+use crate::address::{DataName, explicit, foreign};
+use crate::manifest::{Manifest, Part};
+use crate::nodes::{Location, decode_index, encode_index};
+use crate::record::{CompletedUpload, Context, Idempotency, Record, Row, StoredPart};
+use crate::state::{Branch, BranchState, RepoState, UploadState};
+use crate::{PartInfo, RefMove, RepositoryInfo, UploadInfo, checkpoint, idempotency, keys, tables};
+use bytes::Bytes;
+use millpond_types::*;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Compares lines with the golden file of this name and gives back the stored bytes of each.
+#[allow(clippy::disallowed_methods, reason = "a test reads its golden files")]
+fn golden(name: &str, lines: &[(&str, Bytes)]) -> BTreeMap<String, Bytes> {
+    let file = format!("{}/tests/golden/{name}-v1.hex", env!("CARGO_MANIFEST_DIR"));
+    let text: String =
+        lines.iter().map(|(what, bytes)| format!("{what}: {}\n", hex::encode(bytes))).collect();
+    if std::env::var_os("MILLPOND_GOLDEN_WRITE").is_some() && !std::path::Path::new(&file).exists() {
+        std::fs::write(&file, &text).expect("golden file written");
+    }
+    let stored = std::fs::read_to_string(&file).expect("golden file");
+    for (now, then) in text.lines().zip(stored.lines()) {
+        assert_eq!(now, then, "{name}: the encoder no longer writes what version 1 wrote");
+    }
+    assert_eq!(text.len(), stored.len(), "{name}: a line is missing here or there");
+    let decode = |line: &str| {
+        let (what, bytes) = line.split_once(": ").expect("name: bytes");
+        (what.to_owned(), Bytes::from(hex::decode(bytes).expect("hexadecimal")))
+    };
+    stored.lines().map(decode).collect()
+}
+
+fn branch_name() -> BranchName {
+    BranchName::parse("main").expect("a branch name")
+}
+
+fn object_path() -> ObjectPath {
+    ObjectPath::new(Bytes::from_static(b"a//b\xff")).expect("a path")
+}
+
+fn metadata() -> Metadata {
+    Metadata::from([("k".into(), "v".into()), ("\u{e4}".into(), "".into())])
+}
+
+fn tree(byte: u8) -> TreeId {
+    TreeId(Some(NodeId([byte; 32])))
+}
+
+fn a_commit() -> Commit {
+    Commit {
+        committer: "ada".into(),
+        message: "one\ntwo".into(),
+        tree: tree(7),
+        creation_date: -1_700_000_000,
+        metadata: metadata(),
+        parents: vec![CommitId([1; 32]), CommitId([2; 32])],
+        generation: 300,
+    }
+}
+
+fn attributes() -> Attributes {
+    Attributes { content_type: "text/plain".into(), metadata: metadata() }
+}
+
+fn entries() -> Vec<Entry> {
+    let whole = Entry {
+        content: Content::Whole(ContentHash([3; 32])),
+        size: 1 << 40,
+        mtime: Timestamp(1_700_000_000_123),
+        checksum: Checksum::Md5([4; 16]),
+        address: Address::Cas,
+        attributes: Arc::new(attributes()),
+        extra: BTreeMap::from([("crc32".to_owned(), Bytes::from_static(b"AAAAAA=="))]),
+    };
+    let parts = Entry {
+        content: Content::Parts(ContentHash([5; 32])),
+        checksum: Checksum::Md5Parts([6; 16], 10_000),
+        address: explicit(&DataName([8; 25])),
+        extra: BTreeMap::new(),
+        ..whole.clone()
+    };
+    let declared = Entry {
+        content: Content::Declared,
+        mtime: Timestamp(-1),
+        checksum: Checksum::Declared("etag-5".into()),
+        address: foreign("s3://bucket/key"),
+        attributes: Arc::default(),
+        ..parts.clone()
+    };
+    let rule = Entry { address: Address::Rule(9), ..declared.clone() };
+    vec![whole, parts, declared, rule]
+}
+
+fn an_upload() -> UploadInfo {
+    UploadInfo {
+        id: "0123456789abcdefghij".into(),
+        branch: branch_name(),
+        path: object_path(),
+        created: Timestamp(1_700_000_000_001),
+        attributes: attributes(),
+        checksum_algorithm: "CRC32".into(),
+        checksum_type: "COMPOSITE".into(),
+    }
+}
+
+fn a_part() -> StoredPart {
+    let info = PartInfo {
+        number: 10_000,
+        size: 5 << 20,
+        md5: [10; 16],
+        sha256: ContentHash([11; 32]),
+        modified: Timestamp(1_700_000_000_002),
+        checksums: BTreeMap::from([("sha1".to_owned(), Bytes::from_static(b"x"))]),
+    };
+    StoredPart { info, name: DataName([12; 25]) }
+}
+
+fn a_completed_upload() -> CompletedUpload {
+    CompletedUpload {
+        branch: branch_name(),
+        path: object_path(),
+        entry: Arc::new(entries().swap_remove(1)),
+        fingerprint: [13; 32],
+        time: Timestamp(1_700_000_000_003),
+    }
+}
+
+fn records() -> Vec<(&'static str, Record)> {
+    let (uid, branch) = (300, branch_name());
+    let name = RepositoryName::parse("lake").expect("a repository name");
+    let tag = TagName::parse("v1.0").expect("a tag name");
+    let (old, new, commit) = (CommitId([1; 32]), CommitId([2; 32]), CommitId([3; 32]));
+    let staged = [None, Some(0), Some(1), Some(2), Some(3)]
+        .map(|which| (object_path(), which.map(|at: usize| Arc::new(entries().swap_remove(at)))));
+    vec![
+        (
+            "1 repository created",
+            Record::RepositoryCreated {
+                uid,
+                name,
+                namespace: "local://lake".into(),
+                default_branch: branch.clone(),
+                read_only: true,
+                commit: Arc::new(Commit { tree: TreeId::EMPTY, parents: vec![], ..a_commit() }),
+            },
+        ),
+        ("2 repository deleted", Record::RepositoryDeleted { uid }),
+        ("3 repository metadata", Record::RepositoryMetadata { uid, metadata: metadata() }),
+        (
+            "4 branch created",
+            Record::BranchCreated { uid, branch: branch.clone(), head: new, tree: tree(1), hidden: true },
+        ),
+        ("5 branch deleted", Record::BranchDeleted { uid, branch: branch.clone(), head: new }),
+        ("6 tag created", Record::TagCreated { uid, tag: tag.clone(), commit }),
+        ("7 tag deleted", Record::TagDeleted { uid, tag, commit }),
+        ("8 staged", Record::Staged { uid, branch: branch.clone(), first_seq: 200, ops: staged.to_vec() }),
+        (
+            "9 head moved by a commit",
+            Record::HeadMoved {
+                uid,
+                branch: branch.clone(),
+                old,
+                new,
+                tree: tree(7),
+                commit: Some(Arc::new(a_commit())),
+                upto_seq: 205,
+                working: tree(8),
+            },
+        ),
+        (
+            "9 head moved",
+            Record::HeadMoved {
+                uid,
+                branch: branch.clone(),
+                old,
+                new,
+                tree: TreeId::EMPTY,
+                commit: None,
+                upto_seq: 0,
+                working: TreeId::EMPTY,
+            },
+        ),
+        ("10 folded", Record::Folded { uid, branch, upto_seq: 205, working: tree(8) }),
+        ("11 upload created", Record::UploadCreated { uid, upload: Arc::new(an_upload()) }),
+        ("12 part stored", Record::PartStored { uid, upload: an_upload().id, part: Arc::new(a_part()) }),
+        (
+            "13 upload completed",
+            Record::UploadEnded { uid, upload: an_upload().id, result: Some(Arc::new(a_completed_upload())) },
+        ),
+        ("13 upload dropped", Record::UploadEnded { uid, upload: an_upload().id, result: None }),
+    ]
+}
+
+fn context(idempotency: Option<Idempotency>) -> Context {
+    Context {
+        time: Timestamp(1_700_000_000_004),
+        actor: "ada".into(),
+        request_id: "0123456789ABCDEF".into(),
+        verb: "commit".into(),
+        idempotency,
+    }
+}
+
+fn an_answer() -> Idempotency {
+    Idempotency { scope: [14; 32], fingerprint: [15; 32], result: Bytes::from_static(b"answer") }
+}
+
+#[test]
+fn journal_rows_of_version_1() {
+    let encode = |record: &Record| {
+        let context = context(matches!(record, Record::HeadMoved { .. }).then(an_answer));
+        Bytes::from(Row::encode(3, &[16; 32], &[(&context, std::slice::from_ref(record))]))
+    };
+    let records = records();
+    let mut lines: Vec<_> = records.iter().map(|(what, record)| (*what, encode(record))).collect();
+    let (one, two) = (context(None), context(Some(an_answer())));
+    let group: [(&Context, &[Record]); 2] =
+        [(&one, &[records[7].1.clone(), records[13].1.clone()]), (&two, &[records[8].1.clone()])];
+    lines.push(("a group of two", Bytes::from(Row::encode(u64::MAX, &[0; 32], &group))));
+    for (what, bytes) in golden("journal", &lines) {
+        let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let mutations: Vec<_> = row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
+        assert_eq!(Row::encode(row.epoch, &row.previous, &mutations), bytes, "{what}");
+        if let Some((_, record)) = records.iter().find(|(name, _)| *name == what) {
+            // By text, since uploads and parts compare by id only.
+            assert_eq!(format!("{:?}", row.mutations[0].1), format!("{:?}", [record]), "{what}");
+        }
+    }
+}
+
+/// Later versions may add fields at the end of a record; this one must pass over them.
+#[test]
+fn fields_that_a_later_version_adds_to_a_record_are_passed_over() {
+    let mut row = Writer::new();
+    row.u8(1).uint(3).raw(&[0; 32]).uint(1);
+    row.int(0).text("").text("").text("").u8(0).uint(1);
+    row.bytes(&[2, 5, 99, 99]);
+    let row = Row::decode(row.finish().into()).expect("a longer record");
+    assert_eq!(row.mutations[0].1, [Record::RepositoryDeleted { uid: 5 }]);
+}
+
+#[test]
+fn table_rows_of_version_1() {
+    let state = {
+        let mut state = BranchState::new(CommitId([1; 32]), tree(7));
+        (state.working, state.folded_seq) = (tree(8), 205);
+        state
+    };
+    let info = RepositoryInfo {
+        name: RepositoryName::parse("lake").expect("a repository name"),
+        storage_namespace: "local://lake".into(),
+        default_branch: branch_name(),
+        created: Timestamp(1_700_000_000_005),
+        read_only: true,
+        metadata: metadata(),
+    };
+    let open = UploadState {
+        info: Arc::new(an_upload()),
+        parts: [(10_000u32, Arc::new(a_part()))].into_iter().collect(),
+        completed: None,
+    };
+    let completed = UploadState {
+        parts: Default::default(),
+        completed: Some(Arc::new(a_completed_upload())),
+        ..open.clone()
+    };
+    let moved = RefMove {
+        sequence: 5 << 20 | 3 << 4 | 1,
+        time: Timestamp(1_700_000_000_006),
+        actor: "ada".into(),
+        cause: "merge".into(),
+        is_tag: false,
+        name: "main".into(),
+        old: None,
+        new: Some(CommitId([2; 32])),
+    };
+    let deleted_tag = RefMove { is_tag: true, old: moved.new, new: None, ..moved.clone() };
+    let lines = [
+        ("r repository", tables::encode_repository(300, &info)),
+        ("b branch", tables::encode_branch(true, &state)),
+        ("l move", tables::encode_move(&moved)),
+        ("l move of a tag", tables::encode_move(&deleted_tag)),
+        ("u open upload", tables::encode_upload(&open)),
+        ("u completed upload", tables::encode_upload(&completed)),
+        ("i answer", idempotency::encode(&an_answer(), Timestamp(1_700_000_000_007))),
+        ("m checkpoint", checkpoint::encode(1_000, &[17; 32], 301)),
+    ];
+    let stored = golden("tables", &lines);
+    let take = |what: &str| stored[what].clone();
+
+    let (uid, read): (u64, RepoState) = tables::decode_repository(take("r repository")).expect("repository");
+    assert_eq!((uid, &*read.info), (300, &info));
+    let read: Arc<Branch> = tables::decode_branch(b"main", take("b branch")).expect("branch");
+    let at = read.state.read();
+    assert_eq!((read.name.as_str(), read.hidden, at.head), ("main", true, state.head));
+    assert_eq!((at.head_tree, at.working, at.folded_seq, at.next_seq), (tree(7), tree(8), 205, 206));
+    for what in ["l move", "l move of a tag"] {
+        let read = tables::decode_move(take(what)).expect(what);
+        assert_eq!(tables::encode_move(&read), take(what));
+    }
+    for what in ["u open upload", "u completed upload"] {
+        let read = tables::decode_upload(take(what)).expect(what);
+        assert_eq!(tables::encode_upload(&read), take(what));
+    }
+    let (answer, time) = idempotency::decode(take("i answer")).expect("answer");
+    assert_eq!((answer, time), (an_answer(), Timestamp(1_700_000_000_007)));
+    assert_eq!(checkpoint::decode(take("m checkpoint")).expect("checkpoint"), (1_000, [17; 32], 301));
+}
+
+#[test]
+fn keys_of_version_1() {
+    let (name, main) = (RepositoryName::parse("lake").expect("a repository name"), branch_name());
+    let tag = TagName::parse("v1.0").expect("a tag name");
+    let blob = |key: millpond_blob::BlobKey| Bytes::copy_from_slice(key.as_str().as_bytes());
+    let lines = [
+        ("format", Bytes::from_static(keys::FORMAT)),
+        ("epoch", Bytes::from_static(keys::EPOCH)),
+        ("checkpoint", Bytes::from_static(keys::CHECKPOINT)),
+        ("journal", keys::journal(258)),
+        ("repository", keys::repository(&name)),
+        ("branch", keys::branch(300, &main)),
+        ("tag", keys::tag(300, &tag)),
+        ("commit", keys::commit(300, &CommitId([1; 32]))),
+        ("move", keys::ref_move(300, 5)),
+        ("move by name", keys::ref_move_of(300, "main", 5)),
+        ("upload", keys::upload(300, "0123456789abcdefghij")),
+        ("answer", keys::idempotency(&[2; 32])),
+        ("blob data", blob(keys::data(300, &DataName([200; 25])))),
+        ("blob pack", blob(keys::pack(300, 3 << 32 | 1))),
+        ("blob midx", blob(keys::pack_index(300, 3 << 32 | 1))),
+    ];
+    golden("keys", &lines);
+}
+
+#[test]
+fn part_lists_of_version_1() {
+    let part = |n: u8| Part { name: DataName([n; 25]), size: 5 << 20, sha256: ContentHash([n + 1; 32]) };
+    let manifest = Manifest { parts: vec![part(1), part(2), Part { size: 1, ..part(3) }] };
+    let stored = golden("manifest", &[("three parts", manifest.encode())]);
+    let read = Manifest::decode(stored["three parts"].clone()).expect("part list");
+    assert_eq!(read, manifest);
+    assert_eq!(read.encode(), stored["three parts"]);
+}
+
+#[test]
+fn pack_indexes_of_version_1() {
+    let at = |pack, offset, len| Location { pack, offset, len };
+    let index = HashMap::from([
+        (NodeId([2; 32]), at(1, 16, 100)),
+        (NodeId([1; 32]), at(3 << 32 | 1, 1 << 40, u32::MAX)),
+    ]);
+    let stored = golden("midx", &[("two nodes", encode_index(3 << 32 | 1, &index))]);
+    let mut read = HashMap::new();
+    let number = decode_index(stored["two nodes"].clone(), &mut read).expect("pack index");
+    assert_eq!((number, &read), (3 << 32 | 1, &index));
+    assert_eq!(encode_index(number, &read), stored["two nodes"]);
+}
+
+/// Whatever a disk gives back, decoding ends with a value or an error, never with a panic.
+#[test]
+fn damaged_rows_are_refused_without_panic() {
+    let records = records();
+    let context = context(Some(an_answer()));
+    let all: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
+    let row = Row::encode(3, &[16; 32], &[(&context, &all)]);
+    for end in 0..row.len() {
+        assert!(Row::decode(Bytes::copy_from_slice(&row[..end])).is_err(), "cut at {end}");
+    }
+    for at in 0..row.len() {
+        for bit in [1, 0x80, 0xff] {
+            let mut changed = row.clone();
+            changed[at] ^= bit;
+            let _ = Row::decode(changed.into());
+        }
+    }
+    let part = Part { name: DataName([1; 25]), size: u64::MAX, sha256: ContentHash([2; 32]) };
+    let huge = Manifest { parts: vec![part.clone(), part] };
+    assert!(Manifest::decode(huge.encode()).is_err(), "sizes that do not add up");
+}

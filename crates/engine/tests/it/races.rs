@@ -1,0 +1,201 @@
+//! What happens in the window between a decision and its durability.
+
+use crate::gate::{Gate, GatedBlobs, GatedKv, everything_else_runs};
+use crate::support::*;
+use bytes::Bytes;
+use millpond_engine::*;
+use millpond_types::*;
+use std::sync::Arc;
+
+/// A world whose journal rows wait at a gate, and the store behind the gate for a restart.
+fn gated(seed: u64) -> (World, Gate, Arc<dyn millpond_kv::Kv>) {
+    let mut world = World::new(seed);
+    let (gate, inner) = (Gate::new(), world.kv.clone());
+    world.kv = Arc::new(GatedKv { inner: inner.clone(), gate: gate.clone() });
+    (world, gate, inner)
+}
+
+/// Starts a checkpoint and brings it to where its capture waits behind a put that is not durable yet. What
+/// is decided from now on is behind the capture in the journal.
+async fn checkpoint_about_to_capture(
+    engine: &Arc<Engine>,
+    gate: &Gate,
+) -> tokio::task::JoinHandle<Result<()>> {
+    gate.shut();
+    let folding = engine.clone();
+    let checkpoint = tokio::spawn(async move { folding.checkpoint().await });
+    // The fold of the staged change stands at the gate.
+    gate.somebody_waits().await;
+    let putting = engine.clone();
+    tokio::spawn(async move { put(&putting, "main", b"late", b"1").await });
+    everything_else_runs().await;
+    gate.one();
+    gate.somebody_waits().await;
+    checkpoint
+}
+
+#[tokio::test]
+async fn a_repository_deleted_while_a_checkpoint_captures_stays_deleted() {
+    let (world, gate, _) = gated(1);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let checkpoint = checkpoint_about_to_capture(&engine, &gate).await;
+    let deleting = engine.clone();
+    let deletion = tokio::spawn(async move { deleting.delete_repository(&me(), &repo(), false).await });
+    everything_else_runs().await;
+    gate.open();
+    checkpoint.await.unwrap().unwrap();
+    deletion.await.unwrap().unwrap();
+    engine.checkpoint().await.unwrap();
+    let engine = world.open().await;
+    assert_eq!(engine.get_repository(&repo()).unwrap_err().kind, Kind::NotFound(Thing::Repository));
+}
+
+#[tokio::test]
+async fn a_checkpoint_remembers_no_answer_whose_change_is_not_durable() {
+    let (mut world, gate, inner) = gated(2);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let checkpoint = checkpoint_about_to_capture(&engine, &gate).await;
+    let actor = Actor { idempotency_key: Some("key-1".into()), ..me() };
+    let (creating, who) = (engine.clone(), actor.clone());
+    tokio::spawn(async move {
+        creating.create_branch(&who, &repo(), &branch("dev"), &at("main"), false, false).await
+    });
+    everything_else_runs().await;
+    // The put passes, the capture runs, the new branch stays at the gate: power cut.
+    gate.one();
+    checkpoint.await.unwrap().unwrap();
+    world.kv = inner;
+    let engine = world.open().await;
+    engine.create_branch(&actor, &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    engine.get_branch(&repo(), &branch("dev")).expect("acknowledged, so it must be there");
+}
+
+#[tokio::test]
+async fn a_head_relative_target_means_the_head_as_decided() {
+    let (world, gate, _) = gated(3);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let first = commit(&engine, "main", "one").await.unwrap().id;
+    put(&engine, "main", b"b", b"1").await;
+    gate.shut();
+    let committing = engine.clone();
+    let two = tokio::spawn(async move { commit(&committing, "main", "two").await });
+    gate.somebody_waits().await;
+    let resetting = engine.clone();
+    let reset = tokio::spawn(async move {
+        resetting.hard_reset(&me(), &repo(), &branch("main"), &at("main~1"), false).await
+    });
+    everything_else_runs().await;
+    gate.open();
+    two.await.unwrap().unwrap();
+    reset.await.unwrap().unwrap();
+    assert_eq!(engine.get_branch(&repo(), &branch("main")).unwrap().commit, first, "one back from two");
+}
+
+#[tokio::test]
+async fn a_refusal_for_a_dirty_branch_waits_until_the_change_is_durable() {
+    let (world, gate, _) = gated(4);
+    let engine = with_repo(&world).await;
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    gate.shut();
+    let putting = engine.clone();
+    tokio::spawn(async move { put(&putting, "main", b"a", b"1").await });
+    gate.somebody_waits().await;
+    let merging = engine.clone();
+    let merge = tokio::spawn(async move {
+        merging.merge(&me(), &repo(), &at("dev"), &branch("main"), MergeRequest::default()).await
+    });
+    // The judgement runs on a thread of its own: give it time to be wrong.
+    for _ in 0..100 {
+        everything_else_runs().await;
+        std::thread::yield_now();
+    }
+    assert!(!merge.is_finished(), "told of a change that a power cut can still take back");
+    gate.open();
+    assert_eq!(merge.await.unwrap().unwrap_err().kind, Kind::Dirty);
+}
+
+#[tokio::test]
+async fn the_same_complete_sent_twice_at_once_gets_one_answer() {
+    let (world, gate, _) = gated(5);
+    let engine = with_repo(&world).await;
+    let id = crate::uploads::begin(&engine).await;
+    let parts = vec![crate::uploads::part(&engine, &id, 1, b"small").await];
+    gate.shut();
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let (engine, id, parts) = (engine.clone(), id.clone(), parts.clone());
+            tokio::spawn(async move { crate::uploads::complete(&engine, &id, parts).await })
+        })
+        .collect();
+    gate.somebody_waits().await;
+    gate.open();
+    let mut entries = Vec::new();
+    for one in both {
+        entries.push(one.await.unwrap().unwrap().entry);
+    }
+    assert_eq!(entries[0], entries[1]);
+}
+
+/// An engine that has just restarted and whose first look into a tree waits at a gate.
+async fn cold(world: &mut World) -> (Arc<Engine>, Gate) {
+    let gate = Gate::new();
+    world.blobs = Arc::new(GatedBlobs { inner: world.blobs.clone(), gate: gate.clone() });
+    let engine = world.open().await;
+    gate.shut();
+    (engine, gate)
+}
+
+#[tokio::test]
+async fn a_write_refused_for_a_deleted_branch_leaves_its_idempotency_key_free() {
+    let mut world = World::new(6);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    commit(&engine, "main", "one").await.unwrap();
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    let (engine, gate) = cold(&mut world).await;
+    let actor = Actor { idempotency_key: Some("key-1".into()), ..me() };
+    let write = |engine: Arc<Engine>, actor: Actor| async move {
+        let mut writer =
+            engine.put_object(&actor, &repo(), &branch("dev"), &path(b"k"), put_request("")).await?;
+        writer.write(Bytes::from_static(b"1")).await?;
+        writer.finish(Default::default()).await
+    };
+    let first = tokio::spawn(write(engine.clone(), actor.clone()));
+    gate.somebody_waits().await;
+    engine.delete_branch(&me(), &repo(), &branch("dev"), false).await.unwrap();
+    gate.open();
+    assert_eq!(first.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    write(engine.clone(), actor).await.unwrap();
+    assert_eq!(get(&engine, "dev", b"k").await.unwrap(), b"1", "acknowledged, so it must be there");
+}
+
+#[tokio::test]
+async fn a_complete_refused_for_a_deleted_branch_leaves_the_upload_open() {
+    let mut world = World::new(7);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    commit(&engine, "main", "one").await.unwrap();
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    let (dev, key) = (branch("dev"), path(b"k"));
+    let id =
+        engine.create_upload(&me(), &repo(), &dev, &key, Attributes::default(), "", "").await.unwrap().id;
+    let mut writer = engine.put_part(&me(), &repo(), &dev, &key, &id, 1, None).await.unwrap();
+    writer.write(Bytes::from_static(b"1")).await.unwrap();
+    let part = writer.finish(Default::default()).await.unwrap();
+    let part = CompletedPart { number: 1, etag: hex::encode(part.md5), checksums: Default::default() };
+    let (engine, gate) = cold(&mut world).await;
+    let (completing, upload) = (engine.clone(), id.clone());
+    let complete = tokio::spawn(async move {
+        let request = CompleteRequest { parts: vec![part], ..Default::default() };
+        completing.complete_upload(&me(), &repo(), &branch("dev"), &path(b"k"), &upload, request).await
+    });
+    gate.somebody_waits().await;
+    engine.delete_branch(&me(), &repo(), &dev, false).await.unwrap();
+    gate.open();
+    assert_eq!(complete.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
+    engine.abort_upload(&me(), &repo(), &dev, &key, &id).await.unwrap();
+}

@@ -1,0 +1,129 @@
+//! One test for each defect that was found by reading, where no other file is about its subject.
+
+use crate::support::*;
+use bytes::Bytes;
+use millpond_engine::*;
+use millpond_types::*;
+
+#[tokio::test]
+async fn a_conditional_put_repeated_with_its_key_gets_its_first_answer() {
+    let world = World::new(1);
+    let engine = with_repo(&world).await;
+    let actor = Actor { idempotency_key: Some("put-1".into()), ..me() };
+    let write = async || {
+        let condition = WriteCondition { if_match: None, if_none_match: Some(EtagMatch::Any) };
+        let request = PutRequest { condition, ..put_request("") };
+        let mut writer = engine.put_object(&actor, &repo(), &branch("main"), &path(b"k"), request).await?;
+        writer.write(Bytes::from_static(b"1")).await?;
+        writer.finish(Default::default()).await
+    };
+    let first = write().await.unwrap();
+    assert_eq!(write().await.unwrap().entry, first.entry, "the reply to the first may have been lost");
+}
+
+#[tokio::test]
+async fn a_hard_reset_repeated_with_its_key_resets_once() {
+    let world = World::new(2);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let one = commit(&engine, "main", "one").await.unwrap().id;
+    put(&engine, "main", b"a", b"2").await;
+    commit(&engine, "main", "two").await.unwrap();
+    let actor = Actor { idempotency_key: Some("reset-1".into()), ..me() };
+    for _ in 0..2 {
+        engine.hard_reset(&actor, &repo(), &branch("main"), &at("main~1"), false).await.unwrap();
+        assert_eq!(engine.get_branch(&repo(), &branch("main")).unwrap().commit, one);
+    }
+}
+
+#[tokio::test]
+async fn a_completed_upload_is_forgotten_after_a_day() {
+    let world = World::new(3);
+    let engine = with_repo(&world).await;
+    let id = crate::uploads::begin(&engine).await;
+    let parts = vec![crate::uploads::part(&engine, &id, 1, b"small").await];
+    crate::uploads::complete(&engine, &id, parts.clone()).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    crate::uploads::complete(&engine, &id, parts.clone()).await.unwrap();
+    world.clock.advance(25 * 3600 * 1000);
+    engine.checkpoint().await.unwrap();
+    let again = crate::uploads::complete(&engine, &id, parts.clone()).await;
+    assert_eq!(again.unwrap_err().kind, Kind::NotFound(Thing::Upload));
+    let engine = world.open().await;
+    let again = crate::uploads::complete(&engine, &id, parts).await;
+    assert_eq!(again.unwrap_err().kind, Kind::NotFound(Thing::Upload));
+    assert_eq!(get(&engine, "main", b"big").await.unwrap(), b"small", "the object stays");
+    let rows = world.kv.scan(b"u/", b"u0", 10).await.unwrap();
+    assert!(rows.is_empty(), "no row is left");
+}
+
+#[tokio::test]
+async fn a_listing_after_a_text_longer_than_any_path_goes_on_behind_it() {
+    let world = World::new(4);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    put(&engine, "main", b"z", b"1").await;
+    for _ in 0..2 {
+        let after = Bytes::from([b"b".to_vec(), vec![b'x'; 2000]].concat());
+        let request = ListRequest { amount: 10, after, ..Default::default() };
+        let page = engine.snapshot(&repo(), &at("main")).await.unwrap().list(&request).await.unwrap();
+        let [ListItem::Object(only)] = &page.items[..] else { panic!("{:?}", page.items) };
+        assert_eq!(only.path.as_bytes(), b"z");
+        let _ = commit(&engine, "main", "the same from a tree").await;
+    }
+}
+
+#[tokio::test]
+async fn a_branch_does_not_come_back_under_the_name_of_a_tag() {
+    let world = World::new(5);
+    let engine = with_repo(&world).await;
+    engine.create_branch(&me(), &repo(), &branch("v1"), &at("main"), false, false).await.unwrap();
+    engine.delete_branch(&me(), &repo(), &branch("v1"), false).await.unwrap();
+    engine.create_tag(&me(), &repo(), &tag("v1"), &at("main"), false).await.unwrap();
+    let undone = engine.undo(&me(), &repo(), &branch("v1"), false).await;
+    assert_eq!(undone.unwrap_err().kind, Kind::NameClash);
+}
+
+/// A page that needs more nodes than the cache holds was read again and again without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folded_listing_ends_with_a_cache_that_holds_next_to_nothing() {
+    let mut world = World::new(6);
+    world.options.node_cache_bytes = 1;
+    let engine = with_repo(&world).await;
+    let batch = 200;
+    for dir in 0..40 {
+        for file in 0..batch {
+            put(&engine, "main", format!("{dir:02}/{file:04}").as_bytes(), b"1").await;
+        }
+    }
+    commit(&engine, "main", "one").await.unwrap();
+    let engine = world.open().await;
+    let request = ListRequest { amount: 1000, delimiter: "/".into(), ..Default::default() };
+    let listing = tokio::spawn(async move {
+        engine.snapshot(&repo(), &at("main")).await.unwrap().list(&request).await.unwrap().items.len()
+    });
+    let limit = std::time::Duration::from_secs(60);
+    assert_eq!(tokio::time::timeout(limit, listing).await.expect("it must end").unwrap(), 40);
+}
+
+#[tokio::test]
+async fn since_leaves_out_a_commit_that_is_older_by_less_than_a_second() {
+    let world = World::new(7);
+    let engine = with_repo(&world).await;
+    let mut request =
+        LogRequest { amount: 10, since: Some(Timestamp(1_700_000_000_500)), ..Default::default() };
+    assert!(engine.log(&repo(), &at("main"), &request).await.unwrap().items.is_empty());
+    request.since = Some(Timestamp(1_700_000_000_000));
+    assert_eq!(engine.log(&repo(), &at("main"), &request).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn part_numbers_outside_the_limits_are_refused() {
+    let world = World::new(8);
+    let engine = with_repo(&world).await;
+    let id = crate::uploads::begin(&engine).await;
+    let part = engine.put_part(&me(), &repo(), &branch("main"), &path(b"big"), &id, 10_001, None).await;
+    assert_eq!(part.err().unwrap().kind, Kind::Invalid, "part numbers end at 10,000");
+    let part = engine.put_part(&me(), &repo(), &branch("main"), &path(b"big"), &id, 0, None).await;
+    assert_eq!(part.err().unwrap().kind, Kind::Invalid, "and begin at 1");
+}
