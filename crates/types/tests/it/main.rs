@@ -1,5 +1,7 @@
 //! Rules of names, ref expressions, encodings and ids.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use millpond_types::*;
 use std::collections::BTreeMap;
