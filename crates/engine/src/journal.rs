@@ -19,6 +19,10 @@ const GROUP_MUTATIONS_MAX: usize = 4096;
 /// Most mutations that wait at a time; more are refused as busy.
 const QUEUE_MUTATIONS_MAX: u64 = 50_000;
 
+/// How often a store that is busy is asked again, and after how long: then the journal stops.
+const BUSY_TRIES_MAX: usize = 20;
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A decision on its way to disk.
 pub struct Submission {
     /// Who, when, why.
@@ -64,6 +68,17 @@ fn stopped() -> Error {
         Kind::Internal,
         "the server has stopped writing; whether this change was made will show after a restart",
     )
+}
+
+/// A busy object store has published nothing, so the same nodes may be stored again.
+async fn store_patiently(repo: &Repo, new: &[NewNodes]) -> Result<()> {
+    for _ in 0..BUSY_TRIES_MAX {
+        match repo.nodes.store(new).await {
+            Err(error) if error.kind == Kind::Busy => tokio::time::sleep(BUSY_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+    repo.nodes.store(new).await
 }
 
 impl Journal {
@@ -198,7 +213,7 @@ impl Committer {
                 }
             }
         }
-        futures::future::try_join_all(packs.iter().map(|(repo, new)| repo.nodes.store(new))).await?;
+        futures::future::try_join_all(packs.iter().map(|(repo, new)| store_patiently(repo, new))).await?;
 
         let mutations: Vec<(&Context, &[Record])> =
             group.iter().map(|(s, _)| (&s.context, s.records.as_slice())).collect();
@@ -216,9 +231,9 @@ impl Committer {
         loop {
             match self.kv.commit(batch.clone()).await {
                 Ok(()) => break,
-                Err(KvError::Busy(_)) if tries < 20 => {
+                Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
                     tries += 1;
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(BUSY_PAUSE).await;
                 }
                 Err(KvError::PreconditionFailed(_)) => {
                     return Err(Error::new(

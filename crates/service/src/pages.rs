@@ -15,8 +15,11 @@ use std::sync::Mutex;
 
 /// How long a token is good, in milliseconds (1 h).
 const PIN_MILLIS: i64 = 3600 * 1000;
-/// Most states with staged changes that are kept; beyond, the oldest goes.
+/// Most states with staged changes that are kept; beyond, the oldest go.
 const PINS_MAX: usize = 1024;
+/// Most staged changes that all kept states hold together, in entries (some 300 bytes each): states of one
+/// branch share most of theirs, but nothing makes them.
+const PINNED_ENTRIES_MAX: usize = 2_000_000;
 
 /// A page of objects with a token that pins the state listed (valid 1 h, then [`Kind::Invalid`]).
 pub struct Listing {
@@ -54,10 +57,11 @@ impl Pins {
     fn keep(&self, snapshot: &Snapshot, now: i64) -> u64 {
         let mut table = self.0.lock().expect("no code panics while it holds the pins");
         table.by_id.retain(|_, (_, since)| *since + PIN_MILLIS >= now);
-        if table.by_id.len() >= PINS_MAX
-            && let Some(oldest) = table.by_id.iter().min_by_key(|(_, (_, since))| *since).map(|(id, _)| *id)
-        {
-            table.by_id.remove(&oldest);
+        let mut entries: usize = table.by_id.values().map(|(kept, _)| kept.staged_len()).sum();
+        while table.by_id.len() >= PINS_MAX || entries + snapshot.staged_len() > PINNED_ENTRIES_MAX {
+            // Numbers ascend with time.
+            let Some(oldest) = table.by_id.keys().min().copied() else { break };
+            entries -= table.by_id.remove(&oldest).map_or(0, |(kept, _)| kept.staged_len());
         }
         table.next += 1;
         let id = table.next;

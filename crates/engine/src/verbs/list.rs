@@ -23,6 +23,11 @@ impl Snapshot {
         self.view.memtable.is_empty().then_some(self.view.tree)
     }
 
+    /// Staged changes that keeping this state keeps in memory.
+    pub fn staged_len(&self) -> usize {
+        self.view.memtable.len()
+    }
+
     /// One page of it.
     pub async fn list(&self, request: &ListRequest) -> Result<Page<ListItem>> {
         let namespace = self.repo.info().storage_namespace.clone();

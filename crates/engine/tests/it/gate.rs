@@ -81,6 +81,38 @@ impl Kv for GatedKv {
     }
 }
 
+/// An object store that is busy for a while when a whole blob is put.
+pub struct BusyBlobs {
+    pub inner: Arc<dyn Blobs>,
+    pub refusals: AtomicUsize,
+}
+
+#[async_trait]
+impl Blobs for BusyBlobs {
+    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
+        let take = |left: usize| left.checked_sub(1);
+        match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+            Ok(_) => Err(BlobError::Busy("for a while".into())),
+            Err(_) => self.inner.put(key, bytes).await,
+        }
+    }
+    async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, BlobError> {
+        self.inner.create(key).await
+    }
+    async fn open(&self, key: &BlobKey) -> Result<Arc<dyn BlobReader>, BlobError> {
+        self.inner.open(key).await
+    }
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, BlobError> {
+        self.inner.size(key).await
+    }
+    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        self.inner.delete(key).await
+    }
+    async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(BlobKey, u64)>, BlobError> {
+        self.inner.list(prefix, after, limit).await
+    }
+}
+
 /// An object store that waits at the gate before it opens a blob.
 pub struct GatedBlobs {
     pub inner: Arc<dyn Blobs>,

@@ -127,3 +127,15 @@ async fn part_numbers_outside_the_limits_are_refused() {
     let part = engine.put_part(&me(), &repo(), &branch("main"), &path(b"big"), &id, 0, None).await;
     assert_eq!(part.err().unwrap().kind, Kind::Invalid, "and begin at 1");
 }
+
+#[tokio::test]
+async fn an_object_store_that_is_busy_for_a_moment_does_not_stop_the_journal() {
+    let mut world = World::new(9);
+    let busy = std::sync::Arc::new(crate::gate::BusyBlobs { inner: world.blobs.clone(), refusals: 0.into() });
+    world.blobs = busy.clone();
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    busy.refusals.store(2, std::sync::atomic::Ordering::SeqCst);
+    commit(&engine, "main", "one").await.unwrap();
+    put(&engine, "main", b"b", b"1").await;
+}
