@@ -123,6 +123,16 @@ fn main() -> Result<(), TreeError> {
         })?;
         let written = pack::encode(new.nodes()).bytes.len();
         println!("    {} nodes, {:.1} KB written", new.len(), written as f64 / 1000.0);
+        let edits = timed("    as edits", "change", changes, || {
+            pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned())
+        });
+        println!("    {:.1} KB as edits", edits.bytes.len() as f64 / 1000.0);
+        timed("    read back", "node", new.len() as u64, || {
+            edits.index.iter().try_for_each(|at| {
+                let record = edits.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize);
+                pack::decode_record_with(at.id, record, &nodes).map(drop)
+            })
+        })?;
         new.nodes().for_each(|node| nodes.put(node.clone()));
         let found = timed(&format!("diff of {changes}"), "change", changes, || -> Result<u64, TreeError> {
             let mut diff = Diff::new(&nodes, tree, changed, b"", Bound::Unbounded);

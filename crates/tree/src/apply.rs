@@ -18,6 +18,7 @@ use crate::leaf::{LeafBuilder, Puts};
 use crate::source::{NodeSink, NodeSource};
 use crate::{Node, TreeError};
 use millpond_types::{Entry, NodeId, ObjectPath, TreeId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Applies changes in strictly ascending order of path; `None` deletes. Putting an entry that is
@@ -44,12 +45,18 @@ pub fn apply(
 pub(crate) struct Rewritten {
     tree: TreeId,
     nodes: Vec<Arc<Node>>,
+    replaced: HashMap<NodeId, NodeId>,
 }
 
 impl Rewritten {
     /// Hands the new nodes over, children first.
     pub(crate) fn hand_over(self, sink: &mut dyn NodeSink) -> TreeId {
-        self.nodes.into_iter().for_each(|node| sink.put(node));
+        for node in self.nodes {
+            if let Some(old) = self.replaced.get(&node.id()) {
+                sink.replaces(node.id(), *old);
+            }
+            sink.put(node);
+        }
         self.tree
     }
 }
@@ -72,7 +79,7 @@ pub(crate) fn rewrite(
             Err(error) => Some(Err(error)),
         });
         let tree = crate::build(puts, &mut nodes)?;
-        return Ok(Rewritten { tree, nodes: nodes.0 });
+        return Ok(Rewritten { tree, nodes: nodes.nodes, replaced: HashMap::new() });
     };
     let root = source.node(&root)?;
     let top = root.level();
@@ -88,7 +95,7 @@ pub(crate) fn rewrite(
         outcome = run.level(InnerBuilder::new(level), outcome.changes.into_iter().map(Ok))?;
     }
     if outcome.changes.is_empty() {
-        return Ok(Rewritten { tree, nodes: Vec::new() });
+        return Ok(Rewritten { tree, nodes: Vec::new(), replaced: HashMap::new() });
     }
     // The root was the only node of its level, so what replaced it is all of that level.
     let root = match outcome.came.len() {
@@ -102,7 +109,7 @@ pub(crate) fn rewrite(
             tower.finish(&mut pending)
         }
     };
-    Ok(Rewritten { tree: TreeId(root), nodes: pending.0 })
+    Ok(Rewritten { tree: TreeId(root), nodes: pending.nodes, replaced: pending.replaced })
 }
 
 /// The root of a tree whose top level has one node: the lowest level with only one is the top, so a node with
@@ -110,13 +117,13 @@ pub(crate) fn rewrite(
 fn lower(source: &dyn NodeSource, top: NodeId, pending: &mut Pending) -> Result<NodeId, TreeError> {
     let mut id = top;
     loop {
-        let new = pending.0.iter().rev().find(|new| new.id() == id);
+        let new = pending.nodes.iter().rev().find(|new| new.id() == id);
         let node = match new {
             Some(node) => node.clone(),
             None => source.node(&id)?,
         };
         if node.level() == 0 || node.len() > 1 {
-            pending.0.retain(|new| new.level() <= node.level());
+            pending.nodes.retain(|new| new.level() <= node.level());
             return Ok(id);
         }
         id = node.child(0).id;
@@ -125,11 +132,15 @@ fn lower(source: &dyn NodeSource, top: NodeId, pending: &mut Pending) -> Result<
 
 /// New nodes until it is known which of them the tree needs.
 #[derive(Default)]
-struct Pending(Vec<Arc<Node>>);
+struct Pending {
+    nodes: Vec<Arc<Node>>,
+    /// For new nodes that took the place of old ones: which.
+    replaced: HashMap<NodeId, NodeId>,
+}
 
 impl NodeSink for Pending {
     fn put(&mut self, node: Arc<Node>) {
-        self.0.push(node);
+        self.nodes.push(node);
     }
 }
 
@@ -200,8 +211,9 @@ impl Run<'_> {
 
 /// Compares the nodes before and after a run, which cover the same range of keys.
 fn settle(went: Vec<(Vec<u8>, Child)>, came: Vec<Built>, outcome: &mut Outcome, pending: &mut Pending) {
+    let bases: Vec<NodeId> = went.iter().map(|(_, child)| child.id).collect();
     let mut went = went.into_iter().peekable();
-    for Built { node, last_key } in came {
+    for (place, Built { node, last_key }) in came.into_iter().enumerate() {
         let child = Child::of(&node);
         while let Some((key, _)) = went.next_if(|(key, _)| *key < last_key) {
             outcome.changes.push((key, None));
@@ -209,6 +221,8 @@ fn settle(went: Vec<(Vec<u8>, Child)>, came: Vec<Built>, outcome: &mut Outcome, 
         let old = went.next_if(|(key, _)| *key == last_key);
         if old.is_none_or(|(_, old)| old != child) {
             outcome.changes.push((last_key.clone(), Some(child)));
+            // A run begins in step, so nodes at the same place of it share most rows.
+            pending.replaced.insert(node.id(), bases[place.min(bases.len() - 1)]);
             pending.put(node);
         }
         outcome.came.push((last_key, child));

@@ -22,10 +22,16 @@ pub(crate) struct Built {
 pub(crate) trait NodeBuilder {
     /// What belongs to a key: an entry, or a child.
     type Value;
+    /// The most values a node of this kind can hold.
+    const ROWS_MAX: u64;
     /// The level of the nodes it makes.
     fn level(&self) -> u8;
+    /// Values pushed since the last node.
+    fn len(&self) -> usize;
     /// Whether nothing has been pushed since the last node.
-    fn is_empty(&self) -> bool;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Adds a value. Keys come in ascending order.
     fn push(&mut self, key: &[u8], value: &Self::Value);
     /// Adds what another node of this level holds at the index, under `key`.

@@ -119,12 +119,21 @@ impl<'a> Cursor<'a> {
 
     /// The item at the cursor is done with: goes to the next one.
     pub(crate) fn advance(&mut self) {
+        self.advance_by(1);
+    }
+
+    /// So are this and the next items of the same node, `count` together and at least one.
+    pub(crate) fn advance_by(&mut self, count: usize) {
         let Some(frame) = self.frames.last_mut() else { return };
-        frame.index += 1;
-        let more = match &mut frame.walk {
-            Some(walk) => frame.node.advance(walk),
-            None => frame.index < frame.node.len(),
-        };
+        frame.index += count;
+        let more = frame.index < frame.node.len();
+        if more && let Some(walk) = &mut frame.walk {
+            if count == 1 {
+                frame.node.advance(walk);
+            } else {
+                *walk = frame.node.walk(frame.index);
+            }
+        }
         if !more {
             self.frames.pop();
             self.leave();

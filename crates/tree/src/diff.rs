@@ -9,7 +9,7 @@ use crate::cursor::{At, Cursor};
 use crate::scan::path;
 use crate::source::NodeSource;
 use crate::{Node, TreeError};
-use millpond_types::{Entry, ObjectPath, TreeId};
+use millpond_types::{Entry, NodeId, ObjectPath, TreeId};
 use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub(crate) struct RawDiff<'a> {
     /// Equal trees: there is nothing to read.
     equal: bool,
     prefix: Vec<u8>,
+    /// Whether the two leaves last compared have the same keys: then their rows are compared without them.
+    same_keys: Option<(NodeId, NodeId, bool)>,
 }
 
 /// Which side goes on.
@@ -109,6 +111,7 @@ impl<'a> RawDiff<'a> {
             right: Cursor::new(source, right, start),
             equal: left == right,
             prefix: prefix.to_vec(),
+            same_keys: None,
         }
     }
 
@@ -121,8 +124,9 @@ impl<'a> RawDiff<'a> {
         loop {
             match self.step()? {
                 Step::Skip => {
-                    self.left.advance();
-                    self.right.advance();
+                    let count = self.equal_rows();
+                    self.left.advance_by(count);
+                    self.right.advance_by(count);
                 }
                 Step::Descend { left, right } => {
                     if left {
@@ -178,6 +182,24 @@ impl<'a> RawDiff<'a> {
                 })?,
             },
         })
+    }
+
+    /// How many items at the cursors are equal, given that the first is.
+    fn equal_rows(&mut self) -> usize {
+        let (At::Entry(left, i, _), At::Entry(right, j, _)) = (self.left.at(), self.right.at()) else {
+            return 1;
+        };
+        if i != j {
+            return 1;
+        }
+        let same = match self.same_keys {
+            Some((a, b, same)) if a == left.id() && b == right.id() => same,
+            _ => left.same_keys(right),
+        };
+        let end = if same { (i + 1..left.len()).find(|k| !equal(left, *k, right, *k)) } else { Some(i + 1) };
+        let end = end.unwrap_or(left.len());
+        self.same_keys = Some((left.id(), right.id(), same));
+        end - i
     }
 
     /// A difference at this key, or the end when the key is beyond the prefix.

@@ -101,12 +101,13 @@ impl InnerBuilder {
 
 impl NodeBuilder for InnerBuilder {
     type Value = Child;
+    const ROWS_MAX: u64 = INNER_CHILDREN_MAX;
 
     fn level(&self) -> u8 {
         self.level
     }
-    fn is_empty(&self) -> bool {
-        self.children.is_empty()
+    fn len(&self) -> usize {
+        self.children.len()
     }
     fn push(&mut self, key: &[u8], value: &Child) {
         self.keys.push(key);

@@ -132,6 +132,11 @@ impl Keys {
         if at == bytes.len() { Ok(()) } else { Err("trailing bytes") }
     }
 
+    /// Whether two sections hold the same keys, by comparing their bytes.
+    pub(crate) fn same(&self, bytes: &[u8], other: &Self, theirs: &[u8]) -> bool {
+        self.len == other.len && bytes[self.prefix - HEADER..] == theirs[other.prefix - HEADER..]
+    }
+
     fn prefix<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.prefix..self.prefix + self.prefix_len]
     }

@@ -62,6 +62,35 @@ fn kind_is_known(kind: u8) -> bool {
         && kind <= CONTENT | CHECKSUM | ADDRESS | EXTRA
 }
 
+/// What the MD5 column and the variable section hold for an entry.
+fn md5_and_record(entry: &Entry) -> ([u8; 16], Vec<u8>) {
+    let mut record = Writer::new();
+    let md5 = match &entry.checksum {
+        Checksum::Md5(md5) => *md5,
+        Checksum::Md5Parts(md5, parts) => {
+            record.uint(u64::from(*parts));
+            *md5
+        }
+        Checksum::Declared(text) => {
+            record.text(text);
+            [0; 16]
+        }
+    };
+    match &entry.address {
+        Address::Cas => {}
+        Address::Rule(rule) => {
+            record.uint(u64::from(*rule));
+        }
+        Address::Explicit(name) => {
+            record.bytes(name);
+        }
+    }
+    if !entry.extra.is_empty() {
+        record.raw(&encode_extra(&entry.extra));
+    }
+    (md5, record.finish())
+}
+
 /// One column of fixed-width integers: where it starts and how wide it is. Width 0: every value is 0.
 #[derive(Clone, Copy, Debug)]
 struct Column {
@@ -308,6 +337,17 @@ impl LeafLayout {
         })
     }
 
+    /// Whether the entry, written anew, gives exactly the bytes that are at the index. True for all that this
+    /// program wrote.
+    pub(crate) fn holds(&self, bytes: &[u8], index: usize, entry: &Entry) -> bool {
+        let (md5, record) = md5_and_record(entry);
+        self.kind(bytes, index) == kind_of(entry)
+            && self.hash(bytes, index) == entry.hash().0
+            && self.md5(bytes, index) == md5
+            && self.variable(bytes, index) == record
+            && self.attribute_bytes(bytes, index) == entry.attributes.encode()
+    }
+
     /// Whether two entries are equal in everything, read without decoding them.
     pub(crate) fn equal(&self, bytes: &[u8], index: usize, other: &Self, theirs: &[u8], at: usize) -> bool {
         self.hash(bytes, index) == other.hash(theirs, at)
@@ -431,47 +471,25 @@ impl LeafBuilder {
 
 impl NodeBuilder for LeafBuilder {
     type Value = Entry;
+    const ROWS_MAX: u64 = LEAF_ENTRIES_MAX;
 
     fn level(&self) -> u8 {
         0
     }
-    fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
+    fn len(&self) -> usize {
+        self.kinds.len()
     }
 
     fn push(&mut self, key: &[u8], entry: &Entry) {
         self.keys.push(key);
         self.kinds.push(kind_of(entry));
         self.hashes.extend_from_slice(&entry.hash().0);
-        let mut record = Writer::new();
-        let md5 = match &entry.checksum {
-            Checksum::Md5(md5) => *md5,
-            Checksum::Md5Parts(md5, parts) => {
-                record.uint(u64::from(*parts));
-                *md5
-            }
-            Checksum::Declared(text) => {
-                record.text(text);
-                [0; 16]
-            }
-        };
+        let (md5, record) = md5_and_record(entry);
         self.md5s.extend_from_slice(&md5);
-        match &entry.address {
-            Address::Cas => {}
-            Address::Rule(rule) => {
-                record.uint(u64::from(*rule));
-            }
-            Address::Explicit(name) => {
-                record.bytes(name);
-            }
-        }
-        if !entry.extra.is_empty() {
-            record.raw(&encode_extra(&entry.extra));
-        }
         self.sizes.push(entry.size);
         self.mtimes.push(entry.mtime.millis());
         self.attributes.push(self.dictionary.push(&entry.attributes));
-        self.variable.extend_from_slice(&record.finish());
+        self.variable.extend_from_slice(&record);
         self.variable_ends.push(self.variable.len());
     }
 

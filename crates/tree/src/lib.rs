@@ -14,6 +14,7 @@ mod apply;
 mod boundary;
 mod build;
 mod cursor;
+mod delta;
 mod diff;
 mod error;
 mod inner;

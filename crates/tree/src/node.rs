@@ -18,6 +18,8 @@ pub struct Node {
     id: NodeId,
     bytes: Bytes,
     layout: Layout,
+    /// Encoded by this process, so certainly in canonical form.
+    written: bool,
 }
 
 enum Layout {
@@ -94,8 +96,8 @@ impl Node {
     /// Wraps bytes that this program has just written.
     pub(crate) fn written(bytes: Vec<u8>) -> Arc<Self> {
         let id = NodeId::of(&bytes);
-        let node = Self::parse(id, Bytes::from(bytes));
-        Arc::new(node.expect("the encoder writes what the decoder reads"))
+        let node = Self::parse(id, Bytes::from(bytes)).expect("the encoder writes what the decoder reads");
+        Arc::new(Self { written: true, ..node })
     }
 
     fn parse(id: NodeId, bytes: Bytes) -> Result<Self, &'static str> {
@@ -104,9 +106,13 @@ impl Node {
             (Some(&FORMAT), Some(_)) => Layout::Inner(InnerLayout::parse(&bytes)?),
             _ => return Err("not a node of a known format"),
         };
-        Ok(Self { id, bytes, layout })
+        Ok(Self { id, bytes, layout, written: false })
     }
 
+    /// Whether this process encoded the node; one that was read may be sound without being canonical.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written
+    }
     /// The canonical bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -162,6 +168,10 @@ impl Node {
     /// The key at the index: an entry's path, or the last path under a child.
     pub(crate) fn key(&self, index: usize) -> Vec<u8> {
         self.keys().key(&self.bytes, index)
+    }
+    /// Whether both nodes have the same keys.
+    pub(crate) fn same_keys(&self, other: &Node) -> bool {
+        self.keys().same(&self.bytes, other.keys(), &other.bytes)
     }
     pub(crate) fn last_key(&self) -> Vec<u8> {
         self.key(self.len() - 1)

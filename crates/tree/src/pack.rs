@@ -1,11 +1,12 @@
 //! Packs: all new nodes of a commit group in one append-only file with an index at its end.
 //! Layout in `docs/formats/pack.md`.
 //!
-//! A node's id does not depend on how a pack stores it, so a record has a codec: plain today, with room for
-//! compression and for deltas against the node replaced. This module turns bytes into nodes and back; it does
+//! A node's id does not depend on how a pack stores it, so a record has a codec: plain, or edits of another node,
+//! with room for compression. This module turns bytes into nodes and back; it does
 //! not know where packs are kept or which of them holds a node.
 
-use crate::{Node, TreeError};
+use crate::source::NodeSource;
+use crate::{Node, TreeError, delta};
 use bytes::Bytes;
 use millpond_types::NodeId;
 use std::ops::Range;
@@ -24,8 +25,10 @@ pub const TRAILER_LEN: usize = 24;
 /// Bytes of the index per node.
 const INDEX_ENTRY_LEN: usize = 44;
 
-/// The record is the node's canonical bytes. 1 is reserved for zstd, 2 for a delta against another node.
+/// The record is the node's canonical bytes. 1 is reserved for zstd.
 const CODEC_PLAIN: u8 = 0;
+/// The record is the id of another node and edits that make this node of it.
+const CODEC_EDITS: u8 = 2;
 
 /// A pack ready to be stored.
 #[derive(Clone, Debug)]
@@ -56,8 +59,18 @@ pub struct PackHeader {
     pub purged: bool,
 }
 
-/// Encodes nodes, each once, in the order given. A node that comes twice is stored once.
+/// Encodes nodes, each once, in the order given, all plain. A node that comes twice is stored once.
 pub fn encode<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> EncodedPack {
+    encode_with(nodes, |_| None)
+}
+
+/// As [`encode`], but a node for which `base` gives another node is stored as edits of that one, if they take
+/// less than half its size. A base must stay readable as long as the pack and must itself be stored plain:
+/// [`record_base`] tells. [`NewNodes::replaced_by`](crate::NewNodes::replaced_by) names good bases.
+pub fn encode_with<'a>(
+    nodes: impl Iterator<Item = &'a Arc<Node>>,
+    mut base: impl FnMut(&Node) -> Option<Arc<Node>>,
+) -> EncodedPack {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&[VERSION, 0, 0, 0]);
@@ -66,9 +79,21 @@ pub fn encode<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> EncodedPack {
     let mut seen = std::collections::HashSet::new();
     for node in nodes.filter(|node| seen.insert(node.id())) {
         let offset = out.len() as u64;
-        out.push(CODEC_PLAIN);
-        out.extend_from_slice(node.bytes());
-        let len = u32::try_from(node.bytes().len() + 1).expect("a node is smaller than 4 GiB");
+        let base = base(node).filter(|base| base.id() != node.id());
+        let edits =
+            base.and_then(|base| Some((base.id(), delta::encode(&base, node, node.bytes().len() / 2)?)));
+        match edits {
+            Some((base, edits)) => {
+                out.push(CODEC_EDITS);
+                out.extend_from_slice(&base.0);
+                out.extend_from_slice(&edits);
+            }
+            None => {
+                out.push(CODEC_PLAIN);
+                out.extend_from_slice(node.bytes());
+            }
+        }
+        let len = u32::try_from(out.len() as u64 - offset).expect("a node is smaller than 4 GiB");
         index.push(PackEntry { id: node.id(), offset, len });
     }
     index.sort_unstable_by_key(|entry| entry.id);
@@ -213,11 +238,43 @@ pub fn decode_index(size: u64, header: &[u8], index_and_trailer: &[u8]) -> Resul
 /// Turns a node's record into the node and checks that it is that node.
 ///
 /// # Errors
-/// [`TreeError::Damaged`] when it is not.
+/// [`TreeError::Damaged`] when it is not; [`TreeError::NotResident`] with the base when the record holds edits:
+/// then use [`decode_record_with`].
 pub fn decode_record(id: NodeId, bytes: Bytes) -> Result<Arc<Node>, TreeError> {
-    match bytes.first() {
-        Some(&CODEC_PLAIN) => Node::decode(id, bytes.slice(1..)),
-        Some(codec) => Err(TreeError::node(id, format!("its record has the unknown codec {codec}"))),
-        None => Err(TreeError::node(id, "its record is empty")),
+    struct Nothing;
+    impl NodeSource for Nothing {
+        fn node(&self, id: &NodeId) -> Result<Arc<Node>, TreeError> {
+            Err(TreeError::NotResident(*id))
+        }
+    }
+    decode_record_with(id, bytes, &Nothing)
+}
+
+/// As [`decode_record`], with a source for the base of edits.
+///
+/// # Errors
+/// [`TreeError::Damaged`], and those of the source: after [`TreeError::NotResident`] fetch that node and call
+/// again.
+pub fn decode_record_with(id: NodeId, bytes: Bytes, bases: &dyn NodeSource) -> Result<Arc<Node>, TreeError> {
+    match (bytes.first(), record_base(id, &bytes)?) {
+        (_, Some(base)) => delta::decode(id, &*bases.node(&base)?, bytes.slice(33..)),
+        (Some(&CODEC_PLAIN), None) => Node::decode(id, bytes.slice(1..)),
+        (Some(codec), None) => Err(TreeError::node(id, format!("its record has the unknown codec {codec}"))),
+        (None, None) => Err(TreeError::node(id, "its record is empty")),
+    }
+}
+
+/// The node whose edits a record holds, from its first 33 bytes; none when it stands alone.
+///
+/// # Errors
+/// [`TreeError::Damaged`] when the record is cut off, or names itself.
+pub fn record_base(id: NodeId, record: &[u8]) -> Result<Option<NodeId>, TreeError> {
+    if record.first() != Some(&CODEC_EDITS) {
+        return Ok(None);
+    }
+    let base = record.get(1..33).and_then(|base| base.try_into().ok()).map(NodeId);
+    match base {
+        Some(base) if base != id => Ok(Some(base)),
+        _ => Err(TreeError::node(id, "its record names no base")),
     }
 }

@@ -20,6 +20,12 @@ pub trait NodeSource: Send + Sync {
 pub trait NodeSink {
     /// Takes one node. The same node may come more than once, and may exist in the source already.
     fn put(&mut self, node: Arc<Node>);
+
+    /// Says that a new node took the place of an old one and holds mostly the same. Comes before the new node
+    /// is put; a sink that stores nodes as edits of others wants to know, the rest need not.
+    fn replaces(&mut self, new: NodeId, old: NodeId) {
+        let _ = (new, old);
+    }
 }
 
 /// New nodes in memory, each once, in the order they came.
@@ -27,6 +33,7 @@ pub trait NodeSink {
 pub struct NewNodes {
     nodes: Vec<Arc<Node>>,
     places: HashMap<NodeId, usize>,
+    replaced: HashMap<NodeId, NodeId>,
 }
 
 impl NewNodes {
@@ -37,6 +44,11 @@ impl NewNodes {
     /// The node with this id, if it is among the new ones.
     pub fn get(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.places.get(id).map(|place| &self.nodes[*place])
+    }
+    /// The older node whose place the new one took, if [`apply`](crate::apply()) or [`merge`](crate::merge())
+    /// made it: a good base for [`pack::encode_with`](crate::pack::encode_with).
+    pub fn replaced_by(&self, new: &NodeId) -> Option<NodeId> {
+        self.replaced.get(new).copied()
     }
     /// How many nodes there are.
     pub fn len(&self) -> usize {
@@ -49,6 +61,10 @@ impl NewNodes {
 }
 
 impl NodeSink for NewNodes {
+    fn replaces(&mut self, new: NodeId, old: NodeId) {
+        self.replaced.entry(new).or_insert(old);
+    }
+
     fn put(&mut self, node: Arc<Node>) {
         if let std::collections::hash_map::Entry::Vacant(place) = self.places.entry(node.id()) {
             place.insert(self.nodes.len());

@@ -5,7 +5,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use millpond_tree::{NewNodes, Node, NodeSource, get, pack};
+use millpond_tree::{NewNodes, Node, NodeSource, apply, get, pack};
 use millpond_types::{Address, Attributes, Checksum, Content, ContentHash, Entry, Timestamp};
 use std::sync::Arc;
 
@@ -90,4 +90,24 @@ fn a_pack_is_version_1() {
     let packed = pack::encode(nodes.nodes());
     compare("pack-v1.bin", &packed.bytes);
     assert_eq!(pack::read_index(&packed.bytes).unwrap(), packed.index);
+}
+
+#[test]
+fn edits_in_a_pack_are_version_1() {
+    let mut nodes = NewNodes::default();
+    let tree = tree_of(&(0..200).map(|i| (plain_key(i), entry(i))).collect(), &mut nodes);
+    let changes = [
+        (plain_key(7), Some(entry(1_000))),
+        (plain_key(8), None),
+        (path("datasets/new"), Some(entry(1_001))),
+        (path("datasets/newer"), Some(entry(1_002))),
+    ];
+    let mut new = NewNodes::default();
+    apply(&nodes, tree, std::collections::BTreeMap::from(changes).into_iter(), &mut new).unwrap();
+    let packed = pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned());
+    compare("pack-edits-v1.bin", &packed.bytes);
+    let at = pack::read_index(&packed.bytes).unwrap()[0];
+    let record = packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize);
+    let node = pack::decode_record_with(at.id, record, &nodes).unwrap();
+    assert_eq!(node.bytes(), new.get(&at.id).unwrap().bytes());
 }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use millpond_tree::{NewNodes, TreeError, pack};
+use millpond_tree::{NewNodes, TreeError, apply, pack};
 
 fn sample() -> (NewNodes, pack::EncodedPack) {
     let mut nodes = NewNodes::default();
@@ -35,6 +35,65 @@ fn the_index_is_read_without_the_nodes() {
     });
     assert_eq!(index.unwrap(), packed.index);
     assert_eq!(read, (pack::HEADER_LEN + 2 * pack::TRAILER_LEN + 44 * nodes.len()) as u64);
+}
+
+/// What a history of changes stores as edits is what was there, and small.
+#[test]
+fn nodes_come_back_from_edits() {
+    for seed in 0..30u64 {
+        let mut dice = Dice::new(seed);
+        let hostile = seed % 3 == 0;
+        let mut model: Model = (0..6_000).map(|i| (plain_key(i * 2), entry(i))).collect();
+        if hostile {
+            model = (0..3_000).map(|_| (hostile_key(&mut dice), odd_entry(&mut dice))).collect();
+        }
+        let mut nodes = NewNodes::default();
+        let tree = tree_of(&model, &mut nodes);
+        let paths: Vec<_> = model.keys().cloned().collect();
+        let mut changes = Changes::new();
+        for _ in 0..[1, 20, 300][dice.below(3) as usize] {
+            let known = paths[dice.below(paths.len() as u64) as usize].clone();
+            match dice.below(3) {
+                0 => changes.insert(known, None),
+                1 => changes.insert(known, Some(odd_entry(&mut dice))),
+                _ => changes.insert(plain_key(dice.below(12_000)), Some(odd_entry(&mut dice))),
+            };
+        }
+        if dice.chance(4) {
+            changes.extend(paths.iter().skip(500).take(1_500).map(|path| (path.clone(), None)));
+        }
+        let mut new = NewNodes::default();
+        apply(&nodes, tree, changes.clone().into_iter(), &mut new).unwrap();
+        let packed = pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned());
+        let plain = pack::encode(new.nodes());
+        assert!(packed.bytes.len() <= plain.bytes.len());
+        if changes.len() == 1 && !hostile {
+            assert!(packed.bytes.len() < 700, "{} bytes for one change", packed.bytes.len());
+        }
+        for at in &packed.index {
+            let record = packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize);
+            let base = pack::record_base(at.id, &record).unwrap();
+            if let Some(base) = base {
+                assert_eq!(
+                    pack::decode_record(at.id, record.clone()).unwrap_err(),
+                    TreeError::NotResident(base)
+                );
+            }
+            let node = pack::decode_record_with(at.id, record.clone(), &nodes).unwrap();
+            assert_eq!(node.bytes(), new.get(&at.id).unwrap().bytes(), "seed {seed}");
+            // Damage is found, whatever it is.
+            for _ in 0..30 {
+                let mut record = record.to_vec();
+                let len = record.len();
+                match dice.below(4) {
+                    0 => record.truncate(dice.below(len as u64) as usize),
+                    1 => record.push(dice.next() as u8),
+                    _ => record[dice.below(len as u64) as usize] ^= 1 << dice.below(8),
+                }
+                assert!(pack::decode_record_with(at.id, record.into(), &nodes).is_err(), "seed {seed}");
+            }
+        }
+    }
 }
 
 #[test]

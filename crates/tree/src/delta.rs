@@ -1,0 +1,254 @@
+//! A node as edits of the node it replaced.
+//!
+//! One changed entry makes a new leaf of 57 KB and new inner nodes above it. Almost all of their rows are those
+//! of the nodes they replace, so a pack may store what differs: about 100 bytes for an entry, 45 for a child.
+//! Since a node's encoding follows from its rows, row edits give back the exact bytes, and the id proves it.
+//!
+//! The layout is in `docs/formats/pack.md`. This module does not decide which base to use, and does not know
+//! whether the base is itself stored as edits; a store keeps chains one long.
+
+use crate::build::NodeBuilder;
+use crate::inner::{Child, InnerBuilder};
+use crate::keys::KeyWalk;
+use crate::leaf::{LeafBuilder, Puts};
+use crate::{Node, TreeError};
+use bytes::Bytes;
+use millpond_types::limits::OBJECT_PATH_BYTES_MAX;
+use millpond_types::{DecodeError, Entry, NodeId, Reader, Writer};
+use std::sync::Arc;
+
+// What the low two bits of an edit say about the number of rows in the others.
+/// These rows of the base stay.
+const COPY: u64 = 0;
+/// These rows of the base go.
+const SKIP: u64 = 1;
+/// These rows, which follow as keys and values, come in.
+const INSERT: u64 = 2;
+/// These rows of the base keep their keys and get the values that follow.
+const REPLACE: u64 = 3;
+
+/// The rows of one kind of node, to compare and to spell out.
+trait Rows: NodeBuilder {
+    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool;
+    /// Spells a row out; none when reading it back would not give the same bytes.
+    fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()>;
+    fn read(reader: &mut Reader) -> Result<Self::Value, DecodeError>;
+}
+
+impl Rows for LeafBuilder {
+    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool {
+        a.leaf().equal(a.bytes(), i, b.leaf(), b.bytes(), j)
+    }
+    fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()> {
+        let entry = node.entry(index).ok()?;
+        entry.encode(writer);
+        node.leaf().holds(node.bytes(), index, &entry).then_some(())
+    }
+    fn read(reader: &mut Reader) -> Result<Entry, DecodeError> {
+        Entry::decode(reader)
+    }
+}
+
+impl Rows for InnerBuilder {
+    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool {
+        a.child(i) == b.child(j)
+    }
+    fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()> {
+        let child = node.child(index);
+        writer.raw(&child.id.0).uint(child.objects).uint(child.total_bytes);
+        Some(())
+    }
+    fn read(reader: &mut Reader) -> Result<Child, DecodeError> {
+        Ok(Child { id: NodeId(reader.digest()?), objects: reader.uint()?, total_bytes: reader.uint()? })
+    }
+}
+
+/// The edits that make `new` out of `base`; none when they are of different levels or the edits would take more
+/// than `len_max` bytes.
+pub(crate) fn encode(base: &Node, new: &Node, len_max: usize) -> Option<Vec<u8>> {
+    let edits = match (base.level(), new.level()) {
+        (a, b) if a != b => None,
+        (0, _) => encode_rows::<LeafBuilder>(base, new, len_max),
+        _ => encode_rows::<InnerBuilder>(base, new, len_max),
+    }?;
+    // Edits give a canonical node. One that came from outside may be another: then it must be kept as it is.
+    if !new.is_written() && decode(new.id(), base, Bytes::copy_from_slice(&edits)).is_err() {
+        return None;
+    }
+    Some(edits)
+}
+
+/// Edits being written: rows of one kind in a row are one edit.
+struct Edits {
+    out: Writer,
+    kind: u64,
+    count: u64,
+    rows: Writer,
+    last_key: Vec<u8>,
+}
+
+impl Edits {
+    fn add(&mut self, kind: u64) -> &mut Writer {
+        if kind != self.kind {
+            self.close();
+            self.kind = kind;
+        }
+        self.count += 1;
+        &mut self.rows
+    }
+    fn close(&mut self) {
+        if self.count > 0 {
+            let rows = std::mem::take(&mut self.rows).finish();
+            self.out.uint(self.count << 2 | self.kind).raw(&rows);
+            self.count = 0;
+        }
+    }
+    /// The key is spelled as what differs from the last one that was.
+    fn add_key(&mut self, key: &[u8]) {
+        let shared = self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count();
+        self.rows.uint(shared as u64).bytes(&key[shared..]);
+        self.last_key = key.to_vec();
+    }
+}
+
+fn encode_rows<R: Rows>(base: &Node, new: &Node, len_max: usize) -> Option<Vec<u8>> {
+    let mut edits =
+        Edits { out: Writer::new(), kind: COPY, count: 0, rows: Writer::new(), last_key: Vec::new() };
+    if base.same_keys(new) {
+        for index in 0..new.len() {
+            if R::equal(base, index, new, index) {
+                edits.add(COPY);
+            } else {
+                R::write(new, index, edits.add(REPLACE))?;
+            }
+            if edits.out.len() + edits.rows.len() > len_max {
+                return None;
+            }
+        }
+        edits.close();
+        return Some(edits.out.finish());
+    }
+    let (mut old, mut row) = (Some(base.walk(0)), Some(new.walk(0)));
+    let next = |node: &Node, walk: &mut Option<KeyWalk>| {
+        if let Some(at) = walk
+            && !node.advance(at)
+        {
+            *walk = None;
+        }
+    };
+    loop {
+        let order = match (&old, &row) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(old), Some(row)) => old.key().cmp(row.key()),
+        };
+        match (&old, &row) {
+            (_, Some(at)) if order.is_gt() => {
+                edits.add(INSERT);
+                edits.add_key(at.key());
+                R::write(new, at.index(), &mut edits.rows)?;
+            }
+            (Some(was), Some(is)) if order.is_eq() => {
+                if R::equal(base, was.index(), new, is.index()) {
+                    edits.add(COPY);
+                } else {
+                    R::write(new, is.index(), edits.add(REPLACE))?;
+                }
+            }
+            _ => {
+                edits.add(SKIP);
+            }
+        }
+        if order.is_le() {
+            next(base, &mut old);
+        }
+        if order.is_ge() {
+            next(new, &mut row);
+        }
+        if edits.out.len() + edits.rows.len() > len_max {
+            return None;
+        }
+    }
+    edits.close();
+    Some(edits.out.finish())
+}
+
+/// The node that these edits of `base` give.
+///
+/// # Errors
+/// [`TreeError::Damaged`] when they do not give the node with this id.
+pub(crate) fn decode(id: NodeId, base: &Node, edits: Bytes) -> Result<Arc<Node>, TreeError> {
+    let node = match base.level() {
+        0 => decode_rows(LeafBuilder::new(Puts::Exact), base, edits),
+        level => decode_rows(InnerBuilder::new(level), base, edits),
+    };
+    match node {
+        Ok(node) if node.id() == id => Ok(node),
+        Ok(_) => Err(TreeError::node(id, "its edits give another node")),
+        Err(why) => Err(TreeError::node(id, format!("its edits cannot be read: {}", why.0))),
+    }
+}
+
+fn decode_rows<R: Rows>(mut builder: R, base: &Node, edits: Bytes) -> Result<Arc<Node>, DecodeError> {
+    let mut edits = Reader::new(edits);
+    let mut row = Some(base.walk(0));
+    let mut last: Option<Vec<u8>> = None;
+    let mut spelled: Vec<u8> = Vec::new();
+    let mut total = 0u64;
+    while !edits.is_empty() {
+        let edit = edits.uint()?;
+        let count = edit >> 2;
+        total = total.saturating_add(count);
+        // Base and result both are nodes, which bounds the work that hostile counts can cause.
+        if count == 0 || total > 2 * R::ROWS_MAX {
+            return Err(DecodeError("number of rows is out of range"));
+        }
+        for _ in 0..count {
+            if edit & 3 == INSERT {
+                let shared = usize::try_from(edits.uint()?).unwrap_or(usize::MAX);
+                let own = edits.bytes()?;
+                if shared > spelled.len() || !(1..=OBJECT_PATH_BYTES_MAX).contains(&(shared + own.len())) {
+                    return Err(DecodeError("key is out of range"));
+                }
+                spelled.truncate(shared);
+                spelled.extend_from_slice(&own);
+                ascend(&mut last, &spelled)?;
+                builder.push(&spelled, &R::read(&mut edits)?);
+                continue;
+            }
+            let at = row.as_mut().ok_or(DecodeError("base has fewer rows"))?;
+            match edit & 3 {
+                COPY => {
+                    ascend(&mut last, at.key())?;
+                    builder.copy(at.key(), base, at.index());
+                }
+                REPLACE => {
+                    ascend(&mut last, at.key())?;
+                    builder.push(at.key(), &R::read(&mut edits)?);
+                }
+                _ => {}
+            }
+            if !base.advance(at) {
+                row = None;
+            }
+        }
+    }
+    if row.is_some() || builder.is_empty() || builder.len() as u64 > R::ROWS_MAX {
+        return Err(DecodeError("number of rows is out of range"));
+    }
+    Ok(builder.finish().node)
+}
+
+/// The builder must not see keys out of order.
+fn ascend(last: &mut Option<Vec<u8>>, key: &[u8]) -> Result<(), DecodeError> {
+    match last {
+        Some(last) if &last[..] >= key => return Err(DecodeError("keys do not ascend")),
+        Some(last) => {
+            last.clear();
+            last.extend_from_slice(key);
+        }
+        None => *last = Some(key.to_vec()),
+    }
+    Ok(())
+}
