@@ -6,6 +6,7 @@
 //! rows before the note. A crash anywhere in between leaves more rows than needed, never fewer.
 
 use crate::engine::{Engine, kv_error};
+use crate::journal::{BUSY_PAUSE, BUSY_TRIES_MAX};
 use crate::record::Idempotency;
 use crate::state::Repo;
 use crate::{Error, Kind, RefMove, Result, keys, tables};
@@ -107,7 +108,10 @@ impl Engine {
         self.checkpoint_failed.store(true, Ordering::Release);
         for part in &captured.repos {
             self.write_tables(part).await?;
-            part.repo.nodes.save_index().await?;
+            if let Err(error) = part.repo.nodes.save_index().await {
+                // The next start reads the packs themselves.
+                tracing::warn!(error = %error, repository = part.repo.uid, "the pack index was not written");
+            }
         }
         let mut writes: Vec<Write> = captured
             .idempotency
@@ -160,12 +164,20 @@ impl Engine {
     async fn write_fenced(&self, writes: Vec<Write>) -> Result<()> {
         let mine = Expect::Value(self.epoch.to_be_bytes().to_vec().into());
         let batch = Batch { preconditions: vec![(keys::EPOCH.into(), mine)], writes };
-        self.kv.commit(batch).await.map_err(|error| match error {
-            KvError::PreconditionFailed(_) => {
-                Error::new(Kind::Internal, "another server has taken over this data directory")
-            }
-            other => kv_error(other),
-        })
+        let mut tries = 0;
+        loop {
+            return match self.kv.commit(batch.clone()).await {
+                Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                    continue;
+                }
+                Err(KvError::PreconditionFailed(_)) => {
+                    Err(Error::new(Kind::Internal, "another server has taken over this data directory"))
+                }
+                outcome => outcome.map_err(kv_error),
+            };
+        }
     }
 }
 

@@ -19,9 +19,10 @@ const GROUP_MUTATIONS_MAX: usize = 4096;
 /// Most mutations that wait at a time; more are refused as busy.
 const QUEUE_MUTATIONS_MAX: u64 = 50_000;
 
-/// How often a store that is busy is asked again, and after how long: then the journal stops.
-const BUSY_TRIES_MAX: usize = 20;
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+/// How often a store that is busy is asked again: then the journal, or a checkpoint, stops.
+pub(crate) const BUSY_TRIES_MAX: usize = 20;
+/// How long to wait in between.
+pub(crate) const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A decision on its way to disk.
 pub struct Submission {
