@@ -1,6 +1,6 @@
 //! Create, delete, describe and list branches.
 
-use super::repositories::page_of;
+use super::repositories::{page_of, page_start};
 use crate::engine::{Created, Engine};
 use crate::idempotency::Begin;
 use crate::journal::{Submission, Ticket};
@@ -124,7 +124,8 @@ impl Engine {
         show_hidden: bool,
     ) -> Result<Page<BranchInfo>> {
         let state = self.repo(repository)?.state.read();
-        let all = state.branches.iter().map(|(name, branch)| (name.as_str(), branch));
+        let all =
+            state.branches.range::<_, str>(page_start(page)).map(|(name, branch)| (name.as_str(), branch));
         Ok(page_of(
             all,
             page,

@@ -6,6 +6,7 @@ use crate::record::Record;
 use crate::state::new_repo_state;
 use crate::{Actor, Error, Kind, NewRepository, Page, PageRequest, RepositoryInfo, Result};
 use millpond_types::{Commit, Metadata, RepositoryName, TreeId};
+use std::ops::Bound;
 use std::sync::Arc;
 
 impl Engine {
@@ -114,7 +115,7 @@ impl Engine {
     /// Repositories by name; `search` is a substring of the name.
     pub fn list_repositories(&self, page: &PageRequest, search: &str) -> Page<RepositoryInfo> {
         let root = self.root.read();
-        let names = root.by_name.iter().map(|(name, repo)| (name.as_str(), repo));
+        let names = root.by_name.range::<_, str>(page_start(page)).map(|(name, repo)| (name.as_str(), repo));
         page_of(names, page, |name, _| name.contains(search), |_, repo| (*repo.info()).clone())
     }
 
@@ -142,7 +143,17 @@ impl Engine {
     }
 }
 
-/// One page of things ordered by name.
+/// Where a page of names begins.
+pub(super) fn page_start(page: &PageRequest) -> (Bound<&str>, Bound<&str>) {
+    let start = if page.after.is_empty() || page.after < page.prefix {
+        Bound::Included(page.prefix.as_str())
+    } else {
+        Bound::Excluded(page.after.as_str())
+    };
+    (start, Bound::Unbounded)
+}
+
+/// One page of things ordered by name; `all` begins at [`page_start`].
 pub(super) fn page_of<'a, V: 'a, T>(
     all: impl Iterator<Item = (&'a str, V)>,
     page: &PageRequest,
@@ -150,10 +161,7 @@ pub(super) fn page_of<'a, V: 'a, T>(
     make: impl Fn(&str, V) -> T,
 ) -> Page<T> {
     let mut items = Vec::new();
-    for (name, value) in all {
-        if name <= page.after.as_str() && !page.after.is_empty() || !name.starts_with(&page.prefix) {
-            continue;
-        }
+    for (name, value) in all.take_while(|(name, _)| name.starts_with(&page.prefix)) {
         if !keep(name, &value) {
             continue;
         }

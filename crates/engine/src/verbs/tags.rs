@@ -1,6 +1,6 @@
 //! Create, delete, describe and list tags.
 
-use super::repositories::page_of;
+use super::repositories::{page_of, page_start};
 use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::journal::Submission;
@@ -97,7 +97,10 @@ impl Engine {
     /// Tags by name.
     pub fn list_tags(&self, repository: &RepositoryName, page: &PageRequest) -> Result<Page<TagInfo>> {
         let state = self.repo(repository)?.state.read();
-        let all = state.tags.iter().map(|(name, commit)| (name.as_str(), (name, commit)));
+        let all = state
+            .tags
+            .range::<_, str>(page_start(page))
+            .map(|(name, commit)| (name.as_str(), (name, commit)));
         Ok(page_of(
             all,
             page,

@@ -193,7 +193,10 @@ impl Engine {
             (key, id) => format!("{key}\0{id}"),
         };
         let page = PageRequest { prefix: prefix.to_owned(), after, amount };
-        let all = open.iter().map(|(key, info)| (key.as_str(), *info));
+        let start = open.partition_point(|(key, _)| {
+            key.as_str() < prefix || !page.after.is_empty() && key.as_str() <= page.after.as_str()
+        });
+        let all = open[start..].iter().map(|(key, info)| (key.as_str(), *info));
         Ok(page_of(all, &page, |_, _| true, |_, info| (**info).clone()))
     }
 
@@ -357,7 +360,7 @@ fn judge_parts(upload: &UploadState, request: &CompleteRequest) -> Result<Vec<Ar
     if !request.parts.is_sorted_by(|a, b| a.number < b.number) {
         return Err(Error::new(Kind::InvalidPartOrder, "part numbers must ascend"));
     }
-    for (position, named) in request.parts.iter().enumerate() {
+    for named in &request.parts {
         let wrong = || {
             Error::new(
                 Kind::InvalidPart,
@@ -376,18 +379,19 @@ fn judge_parts(upload: &UploadState, request: &CompleteRequest) -> Result<Vec<Ar
                 ));
             }
         }
-        if part.info.size < PART_BYTES_MIN && position + 1 < request.parts.len() {
-            return Err(Error::new(
-                Kind::PartTooSmall,
-                format!(
-                    "part {} has {} bytes; all parts but the last need 5 MiB",
-                    named.number, part.info.size
-                ),
-            ));
-        }
         parts.push(part.clone());
     }
-    Ok(parts)
+    let all_but_last = &parts[..parts.len() - 1];
+    match all_but_last.iter().find(|part| part.info.size < PART_BYTES_MIN) {
+        None => Ok(parts),
+        Some(small) => Err(Error::new(
+            Kind::PartTooSmall,
+            format!(
+                "part {} has {} bytes; all parts but the last need 5 MiB",
+                small.info.number, small.info.size
+            ),
+        )),
+    }
 }
 
 impl PartWriter {

@@ -96,3 +96,35 @@ async fn an_aborted_upload_is_gone() {
     assert_eq!(late.err().unwrap().kind, gone);
     assert!(engine.list_uploads(&repo(), "", "", "", 10).unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn uploads_are_listed_in_pages_by_key_and_id() {
+    let world = World::new(41);
+    let engine = with_repo(&world).await;
+    let mut ids = Vec::new();
+    for key in ["b", "a", "a", "c/x"] {
+        let attributes = Attributes::default();
+        let made = engine
+            .create_upload(&me(), &repo(), &branch("main"), &path(key.as_bytes()), attributes, "", "")
+            .await;
+        ids.push((format!("main/{key}"), made.unwrap().id));
+    }
+    ids.sort();
+    let mut seen = Vec::new();
+    let (mut key, mut id) = (String::new(), String::new());
+    loop {
+        let page = engine.list_uploads(&repo(), "main/", &key, &id, 1).unwrap();
+        for info in &page.items {
+            (key, id) = (format!("main/{}", info.path.to_text()), info.id.clone());
+            seen.push((key.clone(), id.clone()));
+        }
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(seen, ids);
+    let after_a = engine.list_uploads(&repo(), "main/", "main/a", "", 10).unwrap();
+    assert_eq!(after_a.items.len(), 2, "a key without an id passes over all uploads of that key");
+    assert_eq!(engine.list_uploads(&repo(), "main/c", "", "", 10).unwrap().items.len(), 1);
+    assert!(engine.list_uploads(&repo(), "dev/", "", "", 10).unwrap().items.is_empty());
+}
