@@ -30,6 +30,10 @@ const REPLACE: u64 = 3;
 /// The rows of one kind of node, to compare and to spell out.
 trait Rows: NodeBuilder {
     fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool;
+    /// The first index from `from` on where two nodes of the same length differ, or that length.
+    fn first_unequal(a: &Node, b: &Node, from: usize) -> usize {
+        (from..a.len()).find(|index| !Self::equal(a, *index, b, *index)).unwrap_or(a.len())
+    }
     /// Spells a row out; none when reading it back would not give the same bytes.
     fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()>;
     fn read(reader: &mut Reader) -> Result<Self::Value, DecodeError>;
@@ -38,6 +42,9 @@ trait Rows: NodeBuilder {
 impl Rows for LeafBuilder {
     fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool {
         a.leaf().equal(a.bytes(), i, b.leaf(), b.bytes(), j)
+    }
+    fn first_unequal(a: &Node, b: &Node, from: usize) -> usize {
+        a.leaf().first_unequal(a.bytes(), from, b.leaf(), b.bytes())
     }
     fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()> {
         let entry = node.entry(index).ok()?;
@@ -89,12 +96,15 @@ struct Edits {
 
 impl Edits {
     fn add(&mut self, kind: u64) -> &mut Writer {
-        if kind != self.kind {
+        self.add_rows(kind, 1);
+        &mut self.rows
+    }
+    fn add_rows(&mut self, kind: u64, count: usize) {
+        if kind != self.kind && count > 0 {
             self.close();
             self.kind = kind;
         }
-        self.count += 1;
-        &mut self.rows
+        self.count += count as u64;
     }
     fn close(&mut self) {
         if self.count > 0 {
@@ -115,12 +125,14 @@ fn encode_rows<R: Rows>(base: &Node, new: &Node, len_max: usize) -> Option<Vec<u
     let mut edits =
         Edits { out: Writer::new(), kind: COPY, count: 0, rows: Writer::new(), last_key: Vec::new() };
     if base.same_keys(new) {
-        for index in 0..new.len() {
-            if R::equal(base, index, new, index) {
-                edits.add(COPY);
-            } else {
-                R::write(new, index, edits.add(REPLACE))?;
+        let mut index = 0;
+        while index < new.len() {
+            let unequal = R::first_unequal(base, new, index);
+            edits.add_rows(COPY, unequal - index);
+            if unequal < new.len() {
+                R::write(new, unequal, edits.add(REPLACE))?;
             }
+            index = unequal + 1;
             if edits.out.len() + edits.rows.len() > len_max {
                 return None;
             }

@@ -196,8 +196,10 @@ impl<'a> RawDiff<'a> {
             Some((a, b, same)) if a == left.id() && b == right.id() => same,
             _ => left.same_keys(right),
         };
-        let end = if same { (i + 1..left.len()).find(|k| !equal(left, *k, right, *k)) } else { Some(i + 1) };
-        let end = end.unwrap_or(left.len());
+        let end = match same {
+            true => left.leaf().first_unequal(left.bytes(), i, right.leaf(), right.bytes()),
+            false => i + 1,
+        };
         self.same_keys = Some((left.id(), right.id(), same));
         end - i
     }

@@ -28,7 +28,13 @@ enum Layout {
 }
 
 /// The little-endian integer of 0 to 8 bytes at `at`. The caller has checked the bounds.
+#[inline]
 pub(crate) fn get_uint(bytes: &[u8], at: usize, width: usize) -> u64 {
+    // Nearly always eight bytes can be read at once; only the last restarts lie closer to the end.
+    if let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - 8 * width) };
+        return u64::from_le_bytes(eight) & mask;
+    }
     let mut value = [0u8; 8];
     value[..width].copy_from_slice(&bytes[at..at + width]);
     u64::from_le_bytes(value)
