@@ -71,7 +71,7 @@ pub struct ServerArgs {
     /// [env: MILLPOND_LOG_LEVEL] [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Which requests are logged: all, errors or none [env: MILLPOND_LOG_REQUESTS] [default: all]
+    /// Which requests are logged: all, errors or none [env: MILLPOND_LOG_REQUESTS] [default: errors]
     #[arg(long, value_name = "WHICH")]
     pub log_requests: Option<String>,
     /// Connections served at the same time; more are answered 503 [env: MILLPOND_CONNECTIONS_MAX]

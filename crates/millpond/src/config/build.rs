@@ -116,8 +116,9 @@ impl Config {
             Some(_) => return Err(wrong("log.format", "text or json")),
         };
         let log_requests = match text("log.requests") {
-            Some("all") | None => LogRequests::All,
-            Some("errors") => LogRequests::Errors,
+            Some("all") => LogRequests::All,
+            // Each line costs about as much as a small read, so the default names what went wrong.
+            Some("errors") | None => LogRequests::Errors,
             Some("none") => LogRequests::None,
             Some(_) => return Err(wrong("log.requests", "all, errors or none")),
         };
