@@ -7,11 +7,15 @@
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Bodies up to this many bytes travel in the same write as the head.
 const JOINED_BYTES_MAX: usize = 64 * 1024;
+/// A connection that was idle for longer is not used again: servers close such connections, and a request that
+/// crosses the close fails.
+const IDLE_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -73,6 +77,7 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 pub struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
+    last_used: Instant,
     /// Bytes read and not yet consumed.
     unread: Vec<u8>,
 }
@@ -80,7 +85,7 @@ pub struct Connection {
 impl Connection {
     /// A connection to be; nothing is opened yet.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, stream: None, unread: Vec::new() }
+        Self { address, stream: None, last_used: Instant::now(), unread: Vec::new() }
     }
 
     /// Sends the request and reads the whole answer. After an error the connection is closed: whether the
@@ -95,8 +100,8 @@ impl Connection {
     /// The same, with the body handed over piece by piece as it arrives.
     pub async fn exchange_with(&mut self, request: &Request, mut piece: impl FnMut(&[u8])) -> Result<Answer> {
         let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
+            Some(stream) if self.last_used.elapsed() < IDLE_MAX => stream,
+            _ => {
                 self.unread.clear();
                 let stream = TcpStream::connect(self.address).await.context("connect")?;
                 stream.set_nodelay(true)?;
@@ -108,6 +113,7 @@ impl Connection {
         let answer = receive(&mut stream, &mut self.unread, bodiless, &mut piece).await.context("receive")?;
         if !answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             self.stream = Some(stream);
+            self.last_used = Instant::now();
         }
         Ok(answer)
     }
