@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Most mutations of one row.
 const GROUP_MUTATIONS_MAX: usize = 4096;
+/// A row is closed when its records are estimated to exceed this, in bytes.
+const ROW_BYTES_MAX: usize = 8 << 20;
 /// Most mutations that wait at a time; more are refused as busy.
 const QUEUE_MUTATIONS_MAX: u64 = 50_000;
 
@@ -34,6 +36,17 @@ pub struct Submission {
     pub nodes: Option<(Arc<Repo>, Vec<NewNodes>)>,
     /// The thing that the records create, as deciders already hold it.
     pub created: Option<crate::engine::Created>,
+}
+
+impl Submission {
+    /// About how much room it takes in a row.
+    fn bytes(&self) -> usize {
+        let of = |record: &Record| match record {
+            Record::Staged { ops, .. } => ops.iter().map(|(path, _)| path.as_bytes().len() + 200).sum(),
+            _ => 512,
+        };
+        256 + self.records.iter().map(of).sum::<usize>()
+    }
 }
 
 #[allow(clippy::large_enum_variant, reason = "nearly all messages are submissions")]
@@ -161,16 +174,24 @@ impl Committer {
         let mut messages = Vec::new();
         while queue.recv_many(&mut messages, GROUP_MUTATIONS_MAX).await > 0 {
             let mut group = Vec::new();
+            let mut bytes = 0;
             for message in messages.drain(..) {
-                match message {
-                    Message::Submit(submission, reply) => group.push((submission, reply)),
-                    Message::Barrier(run) => {
-                        let before = std::mem::take(&mut group);
-                        if self.commit(before).await.is_err() {
-                            return self.stop();
-                        }
-                        run(self.next, self.previous);
+                let barrier = match message {
+                    Message::Submit(submission, reply) => {
+                        bytes += submission.bytes();
+                        group.push((submission, reply));
+                        None
                     }
+                    Message::Barrier(run) => Some(run),
+                };
+                if barrier.is_some() || bytes > ROW_BYTES_MAX {
+                    bytes = 0;
+                    if self.commit(std::mem::take(&mut group)).await.is_err() {
+                        return self.stop();
+                    }
+                }
+                if let Some(run) = barrier {
+                    run(self.next, self.previous);
                 }
             }
             if self.commit(group).await.is_err() {
