@@ -186,12 +186,10 @@ impl<'a> RawDiff<'a> {
 
     /// How many items at the cursors are equal, given that the first is.
     fn equal_rows(&mut self) -> usize {
-        let (At::Entry(left, i, _), At::Entry(right, j, _)) = (self.left.at(), self.right.at()) else {
+        // With the same keys on both sides, equal keys are at equal indexes.
+        let (At::Entry(left, i, _), At::Entry(right, ..)) = (self.left.at(), self.right.at()) else {
             return 1;
         };
-        if i != j {
-            return 1;
-        }
         let same = match self.same_keys {
             Some((a, b, same)) if a == left.id() && b == right.id() => same,
             _ => left.same_keys(right),

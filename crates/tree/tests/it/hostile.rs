@@ -120,12 +120,12 @@ fn a_child_that_its_parent_does_not_know_is_refused() {
     let tree = tree_of(&model, &mut nodes);
     let root = tree.0.unwrap();
     let children: Vec<_> = nodes.node(&root).unwrap().children().collect();
-    // The same totals and level, but the last key ends in another byte.
-    let mut bytes = nodes.node(&children[3]).unwrap().bytes().to_vec();
+    // A parent that files its last child under another key.
+    let mut bytes = nodes.node(&root).unwrap().bytes().to_vec();
     *bytes.last_mut().unwrap() += 1;
     let renamed = NodeId::of(&bytes);
-    nodes.put(Node::decode(renamed, bytes.into()).expect("still a sound leaf"));
-    for wrong in [children[0], root, renamed] {
+    nodes.put(Node::decode(renamed, bytes.into()).expect("still a sound node"));
+    for (wrong, tree) in [(children[0], tree), (root, tree), (children[3], TreeId(Some(renamed)))] {
         let source = Swapped(nodes.clone(), children[3], wrong);
         let mut scan = Scan::new(&source, tree, Bound::Unbounded);
         let error = loop {
