@@ -348,16 +348,18 @@ fn part_lists_of_version_1() {
 
 #[test]
 fn pack_indexes_of_version_1() {
-    let at = |pack, offset, len| Location { pack, offset, len };
+    let at = |pack, offset, len| Location { pack, offset, len, base: None };
+    let edits = Location { base: Some(Box::new(NodeId([2; 32]))), ..at(3 << 32 | 1, 16, 90) };
     let index = HashMap::from([
         (NodeId([2; 32]), at(1, 16, 100)),
         (NodeId([1; 32]), at(3 << 32 | 1, 1 << 40, u32::MAX)),
+        (NodeId([3; 32]), edits),
     ]);
-    let stored = golden("midx", &[("two nodes", encode_index(3 << 32 | 1, &index))]);
+    let stored = golden("midx", &[("three nodes", encode_index(3 << 32 | 1, &index))]);
     let mut read = HashMap::new();
-    let number = decode_index(stored["two nodes"].clone(), &mut read).expect("pack index");
+    let number = decode_index(stored["three nodes"].clone(), &mut read).expect("pack index");
     assert_eq!((number, &read), (3 << 32 | 1, &index));
-    assert_eq!(encode_index(number, &read), stored["two nodes"]);
+    assert_eq!(encode_index(number, &read), stored["three nodes"]);
 }
 
 /// Whatever a disk gives back, decoding ends with a value or an error, never with a panic.

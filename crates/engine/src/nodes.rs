@@ -32,13 +32,17 @@ pub fn node_cache(bytes: u64) -> Arc<NodeCache> {
     Arc::new(NodeCache::with_weighter(items, bytes, ByWeight))
 }
 
-/// Where a stored node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a stored node is, and the node whose edits it is stored as, if it is. That one is stored plain.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) pack: u64,
     pub(crate) offset: u64,
     pub(crate) len: u32,
+    pub(crate) base: Option<Box<NodeId>>,
 }
+
+/// Packs of more nodes than this are encoded on a thread of their own.
+const ENCODE_AT_ONCE_MAX: usize = 8;
 
 /// The nodes of one repository.
 pub struct Nodes {
@@ -80,28 +84,26 @@ impl Nodes {
     /// Stores nodes as one pack. Returns when they are durable.
     pub async fn store(&self, new: &[NewNodes]) -> Result<()> {
         self.load_index().await?;
-        let mut nodes: Vec<&Arc<Node>> = Vec::new();
-        {
-            let index = self.index.read();
-            let mut seen = std::collections::HashSet::new();
-            for node in new.iter().flat_map(|n| n.nodes()) {
-                if !index.contains_key(&node.id()) && seen.insert(node.id()) {
-                    nodes.push(node);
-                }
-            }
-        }
+        let nodes = self.unstored(new);
         if !nodes.is_empty() {
+            let bases = self.bases(new, &nodes).await;
             let number = {
                 let mut next = self.next_pack.lock();
                 *next += 1;
                 *next - 1
             };
-            let packed = pack::encode(nodes.iter().copied());
+            let count = nodes.len();
+            let encode = move || pack::encode_with(nodes.iter(), |node| bases.get(&node.id()).cloned());
+            let packed = if count <= ENCODE_AT_ONCE_MAX {
+                encode()
+            } else {
+                tokio::task::spawn_blocking(encode)
+                    .await
+                    .map_err(|e| Error::new(Kind::Internal, format!("encoding a pack failed: {e}")))?
+            };
+            let located = locations(number, &packed.bytes, &packed.index)?;
             self.blobs.put(&keys::pack(self.uid, number), packed.bytes).await.map_err(store_error)?;
-            let mut index = self.index.write();
-            for e in packed.index {
-                index.insert(e.id, Location { pack: number, offset: e.offset, len: e.len });
-            }
+            self.index.write().extend(located);
         }
         let mut fresh = self.fresh.write();
         for node in new.iter().flat_map(|n| n.nodes()) {
@@ -110,6 +112,41 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    fn unstored(&self, new: &[NewNodes]) -> Vec<Arc<Node>> {
+        let index = self.index.read();
+        let mut seen = std::collections::HashSet::new();
+        let all = new.iter().flat_map(|n| n.nodes());
+        all.filter(|node| !index.contains_key(&node.id()) && seen.insert(node.id())).cloned().collect()
+    }
+
+    /// For each node that took the place of a stored one, the plain node to store it against: a small change
+    /// of a leaf then costs its edits, not the leaf. Chains are one step deep, so a read needs at most one
+    /// node more.
+    async fn bases(&self, new: &[NewNodes], nodes: &[Arc<Node>]) -> HashMap<NodeId, Arc<Node>> {
+        let named: Vec<(NodeId, NodeId)> = {
+            let index = self.index.read();
+            let stored_base = |mut id: NodeId| {
+                // What was replaced may be as new as the node itself, made by the verb before in the train.
+                for _ in 0..=new.len() {
+                    id = new.iter().find_map(|n| n.replaced_by(&id))?;
+                    if let Some(at) = index.get(&id) {
+                        return Some(at.base.as_deref().copied().unwrap_or(id));
+                    }
+                }
+                None
+            };
+            nodes.iter().filter_map(|node| Some((node.id(), stored_base(node.id())?))).collect()
+        };
+        let mut bases = HashMap::new();
+        for (id, base) in named {
+            // A base that cannot be read costs room, not the write.
+            if let Ok(base) = self.fetch(base).await {
+                bases.insert(id, base);
+            }
+        }
+        bases
     }
 
     /// Runs a short read. It runs at once on nodes in memory; what is missing is fetched and it runs again,
@@ -167,11 +204,18 @@ impl Nodes {
         if let Some(node) = self.resident(&id) {
             return Ok(node);
         }
-        let found = self.index.read().get(&id).copied();
+        let found = self.index.read().get(&id).cloned();
         let at = found.ok_or_else(|| tree_error(TreeError::Missing(id)))?;
         let reader = self.pack_reader(at.pack).await?;
         let bytes = reader.read(at.offset..at.offset + u64::from(at.len)).await.map_err(store_error)?;
-        let node = pack::decode_record(id, bytes).map_err(tree_error)?;
+        let node = match at.base {
+            None => pack::decode_record(id, bytes),
+            Some(base) => {
+                let base = Box::pin(self.fetch(*base)).await?;
+                pack::decode_record_with(id, bytes, &Alone(base))
+            }
+        }
+        .map_err(tree_error)?;
         self.cache.insert((self.uid, id), node.clone());
         Ok(node)
     }
@@ -208,9 +252,8 @@ impl Nodes {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
             let reader = self.blobs.open(&key).await.map_err(store_error)?;
             let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-            for e in pack::read_index(&bytes).map_err(tree_error)? {
-                found.insert(e.id, Location { pack: number, offset: e.offset, len: e.len });
-            }
+            let index = pack::read_index(&bytes).map_err(tree_error)?;
+            found.extend(locations(number, &bytes, &index)?);
         }
         *self.index.write() = found;
         Ok(())
@@ -260,6 +303,10 @@ pub(crate) fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> By
     w.raw(b"MPMI").u8(1).uint(number).uint(entries.len() as u64);
     for (id, at) in entries {
         w.raw(&id.0).uint(at.pack).uint(at.offset).uint(u64::from(at.len));
+        match &at.base {
+            None => w.u8(0),
+            Some(base) => w.u8(1).raw(&base.0),
+        };
     }
     w.finish().into()
 }
@@ -277,10 +324,34 @@ pub(crate) fn decode_index(
         let id = NodeId(r.digest()?);
         let (pack, offset, len) = (r.uint()?, r.uint()?, r.uint()?);
         let len = u32::try_from(len).map_err(|_| millpond_types::DecodeError("node length does not fit"))?;
-        into.insert(id, Location { pack, offset, len });
+        let base = match r.u8()? {
+            0 => None,
+            1 => Some(Box::new(NodeId(r.digest()?))),
+            _ => return Err(millpond_types::DecodeError("unknown form of a node's base")),
+        };
+        into.insert(id, Location { pack, offset, len, base });
     }
     r.end()?;
     Ok(number)
+}
+
+/// Where the nodes of a pack are.
+fn locations(pack: u64, bytes: &Bytes, index: &[pack::PackEntry]) -> Result<Vec<(NodeId, Location)>> {
+    let locate = |e: &pack::PackEntry| {
+        let record = &bytes[e.offset as usize..e.offset as usize + e.len as usize];
+        let base = pack::record_base(e.id, record).map_err(tree_error)?.map(Box::new);
+        Ok((e.id, Location { pack, offset: e.offset, len: e.len, base }))
+    };
+    index.iter().map(locate).collect()
+}
+
+/// A source of one node.
+struct Alone(Arc<Node>);
+
+impl NodeSource for Alone {
+    fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
+        if self.0.id() == *id { Ok(self.0.clone()) } else { Err(TreeError::NotResident(*id)) }
+    }
 }
 
 struct Resident<'a> {

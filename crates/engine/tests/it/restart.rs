@@ -167,3 +167,41 @@ async fn a_changed_journal_row_is_noticed() {
     let error = opened.err().expect("a changed row must be refused");
     assert_eq!(error.kind, Kind::Damaged);
 }
+
+/// What the repository's packs take, in bytes.
+async fn pack_bytes(world: &World) -> u64 {
+    world.blobs.list("r1/pack/", "", 100_000).await.unwrap().iter().map(|(_, size)| size).sum()
+}
+
+#[tokio::test]
+async fn a_small_commit_on_a_large_tree_stores_its_change_and_not_its_leaves() {
+    let world = World::new(8);
+    let engine = with_repo(&world).await;
+    for n in 0..3000 {
+        put(&engine, "main", format!("data/part-{n:05}").as_bytes(), b"x").await;
+    }
+    commit(&engine, "main", "all").await.unwrap();
+    let before = pack_bytes(&world).await;
+    let mut engine = engine;
+    for n in 0..40 {
+        put(&engine, "main", format!("data/part-{:05}", n * 70).as_bytes(), b"changed").await;
+        if n % 3 == 0 {
+            put(&engine, "main", format!("data/part-{:05}-new", n * 70).as_bytes(), b"new").await;
+        }
+        commit(&engine, "main", &format!("change {n}")).await.unwrap();
+        if n == 20 {
+            engine.checkpoint().await.unwrap();
+        }
+        // A restart finds the nodes in packs and the index, edits included.
+        engine = world.open().await;
+    }
+    let each = (pack_bytes(&world).await - before) / 40;
+    assert!(each < 4_000, "{each} bytes for a commit of one or two changes");
+    let names: Vec<_> = list(&engine, "main", 1000).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(names.len(), 3000 + 14);
+    for n in 0..40 {
+        let key = format!("data/part-{:05}", n * 70);
+        assert_eq!(get(&engine, "main", key.as_bytes()).await.unwrap(), b"changed");
+        assert_eq!(get(&engine, "main~40", key.as_bytes()).await.unwrap(), b"x");
+    }
+}
