@@ -31,7 +31,9 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 fn instant(year: i64, month: i64, day: i64, time: (i64, i64, i64)) -> Option<Timestamp> {
     let (hour, minute, second) = time;
-    let valid = (1..=12).contains(&month)
+    // HTTP dates have no limit on digits; the arithmetic below has one.
+    let valid = (0..=9999).contains(&year)
+        && (1..=12).contains(&month)
         && (0..24).contains(&hour)
         && (0..60).contains(&minute)
         && (0..=60).contains(&second)
@@ -156,7 +158,14 @@ mod tests {
         ] {
             assert_eq!(parse_basic(text), None, "{text}");
         }
-        for text in ["", "yesterday", "Sun, 31 Feb 2026 20:00:00 GMT", "Sun, 22 Nov 2026 20:00 GMT"] {
+        for text in [
+            "",
+            "yesterday",
+            "Sun, 31 Feb 2026 20:00:00 GMT",
+            "Sun, 22 Nov 2026 20:00 GMT",
+            "Sun, 22 Nov 9223372036854775807 20:00:00 GMT",
+            "Sun Nov 22 20:00:00 9223372036854775807",
+        ] {
             assert_eq!(parse_http(text), None, "{text}");
         }
     }

@@ -33,7 +33,7 @@ use call::Call;
 use error::{S3Error, S3Result, Subject};
 use futures::stream::{BoxStream, StreamExt};
 use http::header::{CONNECTION, EXPECT, SERVER};
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use http_body::Body;
 use http_body_util::BodyDataStream;
 use millpond_service::{Caller, Service};
@@ -47,6 +47,8 @@ use std::time::Duration;
 /// What a refused client may still send so that it gets to read the answer.
 const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Longest `Idempotency-Key`, in bytes; the HTTP door has the same limit.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// How the door is reached.
 #[derive(Debug, Clone)]
@@ -89,13 +91,17 @@ impl Door {
         let (parts, body) = request.into_parts();
         let place = Place::of(host(&parts), parts.uri.path(), &self.domains);
         let query = Query::parse(parts.uri.query());
-        let unreadable = place.as_ref().err().or(query.as_ref().err()).cloned();
+        let idempotency_key = idempotency_key(&parts.headers);
+        let unreadable = place.as_ref().err().or(query.as_ref().err()).or(idempotency_key.as_ref().err());
+        let unreadable = unreadable.cloned();
         let request_id = self.service.new_request_id();
-        let idempotency_key =
-            parts.headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
         let mut call = Call {
             service: self.service.clone(),
-            caller: Caller { principal: None, request_id, idempotency_key },
+            caller: Caller {
+                principal: None,
+                request_id,
+                idempotency_key: idempotency_key.unwrap_or_default(),
+            },
             parts,
             query: query.unwrap_or_default(),
             place: place.unwrap_or_default(),
@@ -123,6 +129,15 @@ impl Door {
             response.extensions_mut().insert(OperationName(operation.name()));
         }
         response
+    }
+}
+
+/// One that cannot be kept is refused: a client that relies on it must not go on without.
+fn idempotency_key(headers: &HeaderMap) -> S3Result<Option<String>> {
+    match headers.get("idempotency-key").map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        Some(_) => Err(S3Error::invalid_argument("the Idempotency-Key must be 1 to 255 ASCII characters")),
     }
 }
 

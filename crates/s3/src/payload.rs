@@ -18,6 +18,8 @@ use millpond_service::ContentHash;
 const LINE_BYTES_MAX: usize = 4096;
 /// Most trailer lines.
 const TRAILERS_MAX: usize = 32;
+/// The trailer that signs the others.
+const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 
 /// One request's body.
 pub(crate) struct Payload {
@@ -230,10 +232,15 @@ impl Payload {
             }
             let text = std::str::from_utf8(&line).ok().and_then(|line| line.split_once(':'));
             let (name, value) = text.ok_or_else(|| bad_trailer("a trailer is not of the form name:value"))?;
-            if ended || trailers.len() == TRAILERS_MAX {
+            let name = name.trim().to_ascii_lowercase();
+            // The signature covers all lines before it; as AWS documents the form, and the MinIO clients send
+            // it, an empty line stands between them.
+            let may_follow =
+                name == TRAILER_SIGNATURE && !trailers.iter().any(|(name, _)| *name == TRAILER_SIGNATURE);
+            if ended && !may_follow || trailers.len() == TRAILERS_MAX {
                 return Err(bad_trailer("something follows the trailer, or it has too many lines"));
             }
-            trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            trailers.push((name, value.trim().to_owned()));
         }
         let Framing::Chunked { signer, trailer, .. } = &mut self.framing else { return Ok(()) };
         if let Some(signer) = signer
@@ -241,7 +248,7 @@ impl Payload {
         {
             return Err(bad_chunk_signature());
         }
-        let at = trailers.iter().position(|(name, _)| name == "x-amz-trailer-signature");
+        let at = trailers.iter().position(|(name, _)| name == TRAILER_SIGNATURE);
         let signature = at.map(|at| trailers.remove(at).1);
         trailers.sort();
         if let Some(signer) = signer

@@ -246,6 +246,22 @@ async fn signed_trailers_are_verified_and_cannot_be_cut_off() {
 }
 
 #[tokio::test]
+async fn a_trailer_as_aws_documents_it_has_an_empty_line_before_its_signature() {
+    let line = "x-amz-checksum-crc32:y/Q5Jg==";
+    let map = chunked_headers(9, Some("x-amz-checksum-crc32"));
+    let raw = signed_body(&[b"123456789"], Some(line));
+    let raw = replaced(&raw, &format!("{line}\r\n"), &format!("{line}\n\r\n"));
+    let (body, trailers) = outcome(SIGNED_TRAILER, &map, &raw).await.expect("right");
+    assert_eq!((body.as_slice(), trailers.len()), (&b"123456789"[..], 1));
+    // Nothing else may stand there, and nothing behind.
+    let end = raw.len() - 2;
+    let more = [&raw[..end], b"x:y\r\n\r\n"].concat();
+    assert!(content(SIGNED_TRAILER, &map, &more).await.is_err());
+    let twice = [&raw[..end], b"\r\nx-amz-trailer-signature:0\r\n\r\n"].concat();
+    assert!(content(SIGNED_TRAILER, &map, &twice).await.is_err());
+}
+
+#[tokio::test]
 async fn announcements_must_fit_the_mode() {
     let source = || futures::stream::empty().boxed();
     assert!(Payload::new(source(), UNSIGNED_TRAILER, signer(), &chunked_headers(1, None)).is_err());

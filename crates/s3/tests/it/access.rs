@@ -91,3 +91,19 @@ async fn a_client_that_waits_to_send_is_told_that_the_connection_ends() {
     assert_eq!(put(true).await.refused(412, "PreconditionFailed").header("connection"), "close");
     assert_eq!(put(false).await.refused(412, "PreconditionFailed").header("connection"), "");
 }
+
+#[tokio::test]
+async fn an_idempotency_key_has_a_length() {
+    let server = Server::with_repository().await;
+    for (length, fits) in [(0, false), (1, true), (255, true), (256, false)] {
+        let key = "k".repeat(length);
+        let put =
+            server.call("PUT", &format!("/repo/main/{length}")).header("idempotency-key", &key).body("x");
+        let answer = put.send().await;
+        if fits {
+            answer.expect(200);
+        } else {
+            answer.refused(400, "InvalidArgument");
+        }
+    }
+}
