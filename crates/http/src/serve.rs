@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use millpond_service::{Caller, Service, limits};
+use millpond_service::{Caller, Principal, Service, limits};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ pub struct OperationId(pub &'static str);
 
 /// Longest `Idempotency-Key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Largest JSON body that is read for somebody unknown, in bytes. Shape comes before identity (API-0.9), and
+/// parsed JSON takes up to a hundred times the memory of its text: nobody unknown may ask for much of it.
+const ANONYMOUS_JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// Everything that requests share.
 pub struct Server {
@@ -61,8 +64,19 @@ impl Server {
             return refuse(api, Refusal::not_found("invalid API endpoint"));
         };
         let query = parts.uri.query().unwrap_or_default();
-        let mut response = match validated(operation, &path, query, &parts.headers, body).await {
-            Ok(input) => self.run(operation, input, parts.headers).await,
+        // Found out first, told only after the shape is right.
+        let principal = authenticate::principal(&self.service, &parts.headers).await;
+        let is_known = matches!(principal, Ok(Some(_)));
+        let json_bytes_max = if is_known { limits::JSON_BODY_BYTES_MAX } else { ANONYMOUS_JSON_BYTES_MAX };
+        let mut response = match validated(operation, &path, query, &parts.headers, body, json_bytes_max)
+            .await
+        {
+            Ok(input) => self.run(operation, input, parts.headers, principal).await,
+            Err(refusal)
+                if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && !is_known && !operation.anonymous =>
+            {
+                refuse(api, principal.err().unwrap_or_else(Refusal::unauthenticated))
+            }
             Err(refusal) => refuse(api, refusal),
         };
         if operation.verb == Verb::Head && !response.status().is_success() {
@@ -75,9 +89,15 @@ impl Server {
         response
     }
 
-    async fn run(&self, operation: &'static Operation, input: Input, headers: HeaderMap) -> Response {
+    async fn run(
+        &self,
+        operation: &'static Operation,
+        input: Input,
+        headers: HeaderMap,
+        principal: Handled<Option<Principal>>,
+    ) -> Response {
         let request_id = self.service.new_request_id();
-        let outcome = self.authenticated(operation, input, headers, request_id.clone()).await;
+        let outcome = self.authenticated(operation, input, headers, principal, request_id.clone()).await;
         let mut response = outcome.unwrap_or_else(|refusal| {
             let (status, message) = (refusal.status.as_u16(), refusal.message.as_str());
             if refusal.status.is_server_error() {
@@ -98,9 +118,10 @@ impl Server {
         operation: &'static Operation,
         input: Input,
         headers: HeaderMap,
+        principal: Handled<Option<Principal>>,
         request_id: String,
     ) -> Handled {
-        let principal = authenticate::principal(&self.service, &headers).await?;
+        let principal = principal?;
         if principal.is_none() && !operation.anonymous {
             return Err(Refusal::unauthenticated());
         }
@@ -128,6 +149,7 @@ async fn validated(
     query: &str,
     headers: &HeaderMap,
     body: Body,
+    json_bytes_max: usize,
 ) -> Handled<Input> {
     let values = validate::parameters(operation, path, query, headers)?;
     let idempotency_key = match headers.get("idempotency-key").map(|value| value.to_str()) {
@@ -141,7 +163,7 @@ async fn validated(
         Payload::Json(holds) => (holds, true),
         Payload::OptionalJson(holds) => (holds, false),
     };
-    let text = json::read(body, limits::JSON_BODY_BYTES_MAX).await?;
+    let text = json::read(body, json_bytes_max).await?;
     let json = if text.is_empty() {
         if required {
             return Err(Refusal::invalid("the request body is missing"));
@@ -186,7 +208,7 @@ mod tests {
         if !content_type.is_empty() {
             headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
         }
-        match validated(operation, &["r", "b"], "", &headers, Body::from(body)).await {
+        match validated(operation, &["r", "b"], "", &headers, Body::from(body), 1024).await {
             Ok(_) => 200,
             Err(refusal) => refusal.status.as_u16(),
         }
@@ -206,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn an_optional_body_may_be_missing() {
         let operation = table::LAKEFS.iter().find(|operation| operation.id == "mergeIntoBranch").unwrap();
-        let input = validated(operation, &["r", "a", "b"], "", &HeaderMap::new(), Body::empty()).await;
+        let input = validated(operation, &["r", "a", "b"], "", &HeaderMap::new(), Body::empty(), 0).await;
         assert!(input.unwrap().json.is_none());
     }
 
@@ -216,7 +238,7 @@ mod tests {
         for (length, ok) in [(0, false), (1, true), (255, true), (256, false)] {
             let mut headers = HeaderMap::new();
             headers.insert("idempotency-key", "k".repeat(length).parse().unwrap());
-            let input = validated(operation, &["r", "b"], "", &headers, Body::empty()).await;
+            let input = validated(operation, &["r", "b"], "", &headers, Body::empty(), 0).await;
             assert_eq!(input.is_ok(), ok, "{length}");
         }
     }

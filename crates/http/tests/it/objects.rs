@@ -25,7 +25,7 @@ async fn an_object_as_it_is_read() {
         ("content-disposition", "inline"),
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "SAMEORIGIN"),
-        ("content-security-policy", "default-src 'none'"),
+        ("content-security-policy", "default-src 'none'; form-action 'none'; base-uri 'none'"),
         ("last-modified", "Mon, 21 Sep 2026 14:13:20 GMT"),
         ("accept-ranges", ""),
     ] {

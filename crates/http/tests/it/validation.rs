@@ -122,6 +122,27 @@ async fn bodies_have_a_limit() {
 }
 
 #[tokio::test]
+async fn little_is_read_and_parsed_for_somebody_unknown() {
+    let server = Server::with_repository().await;
+    let wrong = "Basic QUtJQUpURVNUVEVTVFRFU1RROndyb25n";
+    let send = |path: &'static str, authorization: Option<&'static str>, body: String| {
+        let mut request = Request::post(format!("/api/v1{path}")).header("content-type", "application/json");
+        if let Some(text) = authorization {
+            request = request.header("authorization", text);
+        }
+        server.send(request.body(Body::from(body)).unwrap())
+    };
+    // Each of these members takes some 600 bytes once it is parsed.
+    let huge = format!("[{}0]", "{\"\":0},".repeat(10_000));
+    let commits = "/repositories/repo/branches/main/commits";
+    send(commits, None, huge.clone()).await.expect(401);
+    send(commits, Some(wrong), huge.clone()).await.expect(401);
+    send("/auth/login", None, huge.clone()).await.expect(413);
+    send(commits, Some(crate::server::BASIC), huge).await.expect(400);
+    send(commits, None, "[]".to_owned()).await.expect(400);
+}
+
+#[tokio::test]
 async fn names_that_break_their_rules() {
     let server = Server::with_repository().await;
     server.get("/repositories/Bad_Name").await.expect(404);
