@@ -1,10 +1,10 @@
 //! The data directory: made private, used by one server at a time.
 #![allow(clippy::disallowed_methods, reason = "this is the adapter for the data directory")]
 
+use crate::folder;
 use anyhow::{Context, Result, bail};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// A data directory that this process holds. Released when dropped, also by a crash.
@@ -20,7 +20,7 @@ impl DataFolder {
     /// # Errors
     /// Another server has it, or it cannot be made or written.
     pub fn take(path: &Path) -> Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+        folder::make_private(path).with_context(|| {
             format!("cannot make the data directory {}; name another with --data", path.display())
         })?;
         let cannot = || format!("cannot write in the data directory {}", path.display());

@@ -6,6 +6,7 @@
 mod config;
 mod data_folder;
 mod doors;
+mod folder;
 mod installation;
 mod logging;
 mod machine;

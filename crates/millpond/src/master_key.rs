@@ -3,6 +3,7 @@
 //! It lies outside the data directory, so that a copy or backup of the data opens no secret in it.
 #![allow(clippy::disallowed_methods, reason = "this is the adapter for the master key file")]
 
+use crate::folder;
 use anyhow::{Context, Result, bail, ensure};
 use millpond_auth::MASTER_KEY_BYTES;
 use millpond_types::Random;
@@ -61,7 +62,7 @@ fn create(path: &Path, random: &dyn Random) -> Result<[u8; MASTER_KEY_BYTES]> {
     let mut key = [0; MASTER_KEY_BYTES];
     random.fill(&mut key);
     let folder = path.parent().context("it has no directory")?;
-    std::fs::create_dir_all(folder)?;
+    folder::make_private(folder)?;
     let temporary = path.with_extension(format!("key.{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;

@@ -1,4 +1,5 @@
-//! Bodies as they pass: requests must make progress, responses are counted to their end.
+//! Bodies as they pass: requests must make progress and are not cut off unheard, responses are counted to
+//! their end.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// An error of any kind, as bodies have it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -28,6 +30,12 @@ const PROGRESS_WINDOW: Duration = Duration::from_secs(60);
 /// About one kilobyte a second: below that a connection is held, not used.
 const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 
+/// What a client may still send of a body that nobody wants, so that it gets to read the answer: a server that
+/// closes on unread bytes resets the connection.
+const UNWANTED_BYTES_MAX: usize = 1024 * 1024;
+/// How long that may take.
+const UNWANTED_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// The client sent too little for too long.
 #[derive(Debug)]
 pub struct TooSlow;
@@ -40,22 +48,42 @@ impl fmt::Display for TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-/// A request body that fails with [`TooSlow`] instead of waiting for ever, and counts its bytes.
+/// A request body that fails with [`TooSlow`] instead of waiting for ever, and counts its bytes. Dropped before
+/// its end, it is read on for a while and thrown away.
 ///
 /// Only time in which *we* wait for the client counts, so a server that is slow to take data cuts nobody.
-pub struct RequestBody<B> {
-    body: B,
+pub struct RequestBody<B: Source> {
+    /// There until it is dropped.
+    body: Option<B>,
     received: Arc<AtomicU64>,
+    expects_continue: bool,
+    is_begun: bool,
+    is_over: bool,
     waiting_since: Option<Instant>,
     waited: Duration,
     bytes_in_window: u64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<B> RequestBody<B> {
-    /// Watches a body; `received` counts its bytes.
-    pub fn new(body: B, received: Arc<AtomicU64>) -> Self {
-        Self { body, received, waiting_since: None, waited: Duration::ZERO, bytes_in_window: 0, timer: None }
+/// What a [`RequestBody`] watches.
+pub trait Source: Body<Data = Bytes> + Unpin + Send + 'static {}
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Source for B {}
+
+impl<B: Source> RequestBody<B> {
+    /// Watches a body; `received` counts its bytes. `expects_continue`: the client sends nothing before it is
+    /// asked to.
+    pub fn new(body: B, received: Arc<AtomicU64>, expects_continue: bool) -> Self {
+        Self {
+            body: Some(body),
+            received,
+            expects_continue,
+            is_begun: false,
+            is_over: false,
+            waiting_since: None,
+            waited: Duration::ZERO,
+            bytes_in_window: 0,
+            timer: None,
+        }
     }
 
     /// Closes the window if it is over; whether enough came in it.
@@ -69,21 +97,15 @@ impl<B> RequestBody<B> {
     }
 }
 
-impl<B> Body for RequestBody<B>
+impl<B: Source> RequestBody<B>
 where
-    B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self;
         loop {
-            let frame = Pin::new(&mut this.body).poll_frame(cx);
+            let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            let frame = Pin::new(body).poll_frame(cx);
             if let Poll::Ready(frame) = frame {
                 if let Some(since) = this.waiting_since.take() {
                     this.waited += since.elapsed();
@@ -107,12 +129,54 @@ where
             }
         }
     }
+}
+
+impl<B: Source> Body for RequestBody<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.is_begun = true;
+        let frame = ready!(self.poll_watched(cx));
+        self.is_over |= !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl<B: Source> Drop for RequestBody<B> {
+    fn drop(&mut self) {
+        // Asking now for a body that was not asked for would be a lie, and waiting for it in vain.
+        let is_unasked = self.expects_continue && !self.is_begun;
+        let Some(body) = self.body.take() else { return };
+        if self.is_over || is_unasked || body.is_end_stream() {
+            return;
+        }
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(UNWANTED_TIME_MAX, throw_away(body)));
+        }
+    }
+}
+
+async fn throw_away(mut body: impl Source) {
+    let mut left = UNWANTED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(bytes) else { return };
+        left = rest;
     }
 }
 
@@ -210,7 +274,7 @@ mod tests {
         bytes: usize,
         seconds: u64,
         count: usize,
-    ) -> impl Body<Data = Bytes, Error = BoxError> + Unpin {
+    ) -> impl Body<Data = Bytes, Error = BoxError> + Unpin + Send + 'static {
         let pieces = futures::stream::iter(0..count).then(move |_| async move {
             sleep(Duration::from_secs(seconds)).await;
             Piece::Ok(Frame::data(Bytes::from(vec![0; bytes])))
@@ -218,8 +282,10 @@ mod tests {
         StreamBody::new(Box::pin(pieces))
     }
 
-    async fn receive(body: impl Body<Data = Bytes, Error = BoxError> + Unpin) -> Result<usize, BoxError> {
-        Ok(RequestBody::new(body, Arc::default()).collect().await?.to_bytes().len())
+    async fn receive(
+        body: impl Body<Data = Bytes, Error = BoxError> + Unpin + Send + 'static,
+    ) -> Result<usize, BoxError> {
+        Ok(RequestBody::new(body, Arc::default(), false).collect().await?.to_bytes().len())
     }
 
     #[tokio::test(start_paused = true)]
@@ -232,7 +298,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_server_cuts_nobody() {
-        let mut body = RequestBody::new(dripping(10, 1, 50), Arc::default());
+        let mut body = RequestBody::new(dripping(10, 1, 50), Arc::default(), false);
         while let Some(frame) = body.frame().await {
             frame.expect("never cut");
             sleep(Duration::from_secs(100)).await;
@@ -242,8 +308,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn received_bytes_are_counted() {
         let received = Arc::new(AtomicU64::new(0));
-        RequestBody::new(dripping(7, 1, 3), received.clone()).collect().await.expect("complete");
+        RequestBody::new(dripping(7, 1, 3), received.clone(), false).collect().await.expect("complete");
         assert_eq!(received.load(Ordering::Relaxed), 21);
+    }
+
+    /// How many of 100 pieces are taken when a body is dropped after so many.
+    async fn taken_of_dropped(bytes: usize, seconds: u64, after: usize, expects_continue: bool) -> u64 {
+        let taken = Arc::new(AtomicU64::new(0));
+        let seen = taken.clone();
+        let pieces = futures::stream::iter(0..100).then(move |_| {
+            let seen = seen.clone();
+            async move {
+                sleep(Duration::from_secs(seconds)).await;
+                seen.fetch_add(1, Ordering::Relaxed);
+                Piece::Ok(Frame::data(Bytes::from(vec![0; bytes])))
+            }
+        });
+        let pieces = StreamBody::new(Box::pin(pieces));
+        let mut body = RequestBody::new(pieces, Arc::default(), expects_continue);
+        for _ in 0..after {
+            body.frame().await.expect("a frame").expect("never cut");
+        }
+        drop(body);
+        sleep(UNWANTED_TIME_MAX * 10).await;
+        taken.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_wants_is_taken_within_limits() {
+        assert_eq!(taken_of_dropped(1000, 0, 0, false).await, 100);
+        assert_eq!(taken_of_dropped(1000, 0, 7, false).await, 100);
+        assert_eq!(taken_of_dropped(100_000, 0, 0, false).await, 11);
+        assert_eq!(taken_of_dropped(1000, 3, 0, false).await, 0);
+        assert_eq!(taken_of_dropped(1000, 0, 0, true).await, 0, "not asked for");
+        assert_eq!(taken_of_dropped(1000, 0, 1, true).await, 100, "asked for");
     }
 
     async fn ending_of(body: ResponseBody, frames: usize) -> (Ending, u64) {

@@ -87,7 +87,8 @@ impl Requests {
         let method = head.method.clone();
         // Never the query: it may hold a signature.
         let path = head.uri.path().to_owned();
-        let request = Request::from_parts(head, RequestBody::new(body, received.clone()));
+        let expects_continue = head.headers.contains_key(header::EXPECT);
+        let request = Request::from_parts(head, RequestBody::new(body, received.clone(), expects_continue));
         let (door, response) = self.through_door(&connection, request).await;
         let status = response.status();
         let request_id = request_id(response.headers());

@@ -28,6 +28,7 @@ impl Signs {
             match request.uri().path() {
                 "/panic" => panic!("a panic for the test"),
                 "/slow" => sleep(Duration::from_millis(300)).await,
+                "/refused" => return Response::new(full("refused unread")),
                 _ => {}
             }
             let body = match request.into_body().collect().await {
@@ -126,6 +127,21 @@ async fn a_panic_is_an_answer() {
     let answer = server.ask(&get("/panic", "x-s3: 1\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("<Code>InternalError</Code>"), "{answer}");
     assert!(server.ask(&get("/", "")).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_whose_body_nobody_wants_can_send_it_and_go_on() {
+    let server = start(None, 10).await;
+    let mut stream = server.connect().await;
+    let body = "x".repeat(600_000);
+    let head = format!("PUT /refused HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"refused unread") {
+        assert!(stream.read_buf(&mut answer).await.expect("an answer") > 0, "closed before the answer");
+    }
+    stream.write_all(body.as_bytes()).await.expect("sent");
+    assert!(ask(stream, &get("/", "")).await.ends_with("http:"));
 }
 
 #[tokio::test]
