@@ -50,7 +50,11 @@ pub struct Disk {
     /// Held across look, hide and rename, so that a name published by someone else is never hidden.
     renaming: Mutex<()>,
     hidden: Mutex<HashSet<BlobKey>>,
+    /// [`sync_directory`]; a test has one that fails.
+    sync: SyncDirectory,
 }
+
+type SyncDirectory = fn(&Path) -> io::Result<()>;
 
 impl Disk {
     /// Removes what a crash left in the temporary directory.
@@ -65,6 +69,7 @@ impl Disk {
             file_syncs: AtomicU64::new(0),
             renaming: Mutex::new(()),
             hidden: Mutex::new(HashSet::new()),
+            sync: sync_directory,
         })
     }
 
@@ -94,30 +99,42 @@ impl Disk {
     fn rename(&self, mut temp: TempFile, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
         let path = temp.path.as_ref().expect("a temporary file has a path until it is published");
         let _renaming = self.renaming.lock();
-        if let Some(key) = key
-            && !target.exists()
-        {
+        // One that is there already is hidden by its own publisher, if at all.
+        let hides = key.filter(|_| !target.exists());
+        if let Some(key) = hides {
             self.hidden.lock().insert(key.clone());
         }
         let renamed = match std::fs::rename(path, target) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                create_directory(directory_of(target)).and_then(|()| std::fs::rename(path, target))
+                self.create_directory_of(target).and_then(|()| {
+                    std::fs::rename(path, target).map_err(|e| io_error("renaming a finished file", &e))
+                })
             }
-            done => done,
+            done => done.map_err(|e| io_error("renaming a finished file", &e)),
         };
-        if let Err(e) = renamed {
-            if let Some(key) = key {
-                self.hidden.lock().remove(key);
+        match renamed {
+            Ok(()) => temp.path = None,
+            Err(_) => {
+                if let Some(key) = hides {
+                    self.hidden.lock().remove(key);
+                }
             }
-            return Err(io_error("renaming a finished file", &e));
         }
-        temp.path = None;
-        Ok(())
+        renamed
+    }
+
+    fn create_directory_of(&self, target: &Path) -> Result<(), BlobError> {
+        let directory = directory_of(target);
+        create_directory_with(directory, self.sync).map_err(|e| match directory.is_dir() {
+            // It is there, but perhaps not for long: the next publisher would not know that.
+            true => self.fuse.blow("fsync of a directory", &e),
+            false => io_error("creating a directory", &e),
+        })
     }
 
     /// Makes the name durable and shows it. On failure it stays hidden: a restart decides whether it is there.
     fn settle(&self, target: &Path, key: Option<&BlobKey>) -> Result<(), BlobError> {
-        sync_directory(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
+        (self.sync)(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
         if let Some(key) = key {
             self.hidden.lock().remove(key);
         }
@@ -137,7 +154,7 @@ impl Disk {
             done => done.map_err(|e| io_error("removing a file", &e))?,
         }
         self.file_syncs.fetch_add(1, Ordering::Relaxed);
-        sync_directory(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
+        (self.sync)(directory_of(target)).map_err(|e| self.fuse.blow("fsync of a directory", &e))?;
         Ok(true)
     }
 }
@@ -185,16 +202,20 @@ pub fn full(e: &io::Error) -> bool {
 
 /// Creates the directory and makes its name durable, ancestors included.
 pub fn create_directory(directory: &Path) -> io::Result<()> {
+    create_directory_with(directory, sync_directory)
+}
+
+fn create_directory_with(directory: &Path, sync: SyncDirectory) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
     let parent = directory.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_directory(parent)?;
+    create_directory_with(parent, sync)?;
     match std::fs::create_dir(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }
-    sync_directory(parent)
+    sync(parent)
 }
 
 /// Makes the names in the directory durable.
@@ -253,6 +274,29 @@ mod tests {
         let Err(BlobError::Failed(text)) = disk.temp().map(|_| ()) else { panic!("the fuse is not blown") };
         assert!(text.contains("restart"), "{text}");
         assert!(matches!(disk.remove(&target), Err(BlobError::Failed(_))));
+    }
+
+    #[test]
+    fn a_directory_that_may_vanish_again_is_not_relied_on() {
+        let (directory, mut disk) = disk();
+        disk.sync = |_| Err(io::Error::other("injected"));
+        let target = directory.path().join("new/file");
+        let result = disk.publish(disk.temp().expect("temp"), &target, None);
+        assert!(matches!(result, Err(BlobError::Failed(_))), "{result:?}");
+        // The disk seems well again and the directory is there, but its name was never synced.
+        disk.sync = sync_directory;
+        assert!(disk.temp().is_err(), "a write after a failed fsync of a directory was accepted");
+    }
+
+    #[test]
+    fn a_failed_rename_does_not_show_what_another_hides() {
+        let (directory, disk) = disk();
+        let (key, target) = (BlobKey::new("a/b"), directory.path().join("file"));
+        disk.rename(disk.temp().expect("temp"), &target, Some(&key)).expect("rename");
+        let second = disk.temp().expect("temp");
+        std::fs::remove_file(second.path.as_ref().expect("a path")).expect("removed");
+        assert!(disk.rename(second, &target, Some(&key)).is_err());
+        assert!(disk.is_hidden(&key), "the first one is not durable yet");
     }
 
     #[test]
