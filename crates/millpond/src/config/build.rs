@@ -117,7 +117,6 @@ impl Config {
         };
         let log_requests = match text("log.requests") {
             Some("all") => LogRequests::All,
-            // Each line costs about as much as a small read, so the default names what went wrong.
             Some("errors") | None => LogRequests::Errors,
             Some("none") => LogRequests::None,
             Some(_) => return Err(wrong("log.requests", "all, errors or none")),

@@ -134,7 +134,8 @@ fn defaults(around: &Surroundings<'_>) -> Values {
         ("s3.region", Some("us-east-1".to_owned())),
         ("log.format", Some(log_format.to_owned())),
         ("log.level", Some("info".to_owned())),
-        ("log.requests", Some("all".to_owned())),
+        // Each line costs about as much as a small read, so the default names what went wrong.
+        ("log.requests", Some("errors".to_owned())),
         ("connections_max", Some("2048".to_owned())),
     ]
     .into_iter()

@@ -18,7 +18,8 @@ fn basic(id: &str, secret: &str) -> String {
 #[test]
 fn configured_keys_work_and_no_secret_is_logged_or_stored() {
     let machine = Machine::new();
-    let server = machine.start("serve --data data --log-format json --log-level trace", KEYS);
+    let server =
+        machine.start("serve --data data --log-format json --log-level trace --log-requests all", KEYS);
     let right =
         server.get("/api/v1/user?X-Amz-Signature-Canary=1", &basic("AKIATESTKEY", "canary-secret-text"));
     assert!(right.starts_with("HTTP/1.1 200") && right.contains("admin"), "{right}");
