@@ -10,7 +10,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 impl Engine {
-    /// Commits reachable from a ref, by date descending, ties by id descending.
+    /// Commits reachable from a ref, by date descending. Dates have whole seconds: within one, children come
+    /// before their parents, then the larger id.
     pub async fn log(
         &self,
         repository: &RepositoryName,
@@ -29,9 +30,9 @@ impl Engine {
         };
         let filtered = !request.paths.is_empty() || !request.prefixes.is_empty();
         let mut seen = HashSet::from([start]);
-        let mut heap = BinaryHeap::from([(commit.creation_date, start)]);
+        let mut heap = BinaryHeap::from([(commit.creation_date, commit.generation, start)]);
         let mut items = Vec::new();
-        while let Some((date, id)) = heap.pop() {
+        while let Some((date, _, id)) = heap.pop() {
             if request.since.is_some_and(|since| Timestamp::from_seconds(date) < since) {
                 continue;
             }
@@ -43,7 +44,8 @@ impl Engine {
             };
             for parent in parents {
                 if seen.insert(*parent) {
-                    heap.push((self.stored_commit(&repo, parent).await?.creation_date, *parent));
+                    let commit = self.stored_commit(&repo, parent).await?;
+                    heap.push((commit.creation_date, commit.generation, *parent));
                 }
             }
             let skipped = match after {

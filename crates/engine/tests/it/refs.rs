@@ -120,6 +120,24 @@ async fn the_log_filters_by_path_parent_and_time() {
 }
 
 #[tokio::test]
+async fn within_a_second_the_log_names_children_before_parents() {
+    for seed in 0..8 {
+        let world = World::new(seed);
+        let engine = with_repo(&world).await;
+        put(&engine, "main", b"a", b"1").await;
+        commit(&engine, "main", "base").await.unwrap();
+        engine.create_branch(&me(), &repo(), &branch("side"), &at("main"), false, false).await.unwrap();
+        put(&engine, "side", b"s", &[seed as u8]).await;
+        commit(&engine, "side", "on side").await.unwrap();
+        engine.merge(&me(), &repo(), &at("side"), &branch("main"), MergeRequest::default()).await.unwrap();
+        let page =
+            engine.log(&repo(), &at("main"), &LogRequest { amount: 9, ..Default::default() }).await.unwrap();
+        let messages = page.items.iter().map(|c| c.commit.message.as_str()).collect::<Vec<_>>();
+        assert_eq!(messages, ["Merge 'side' into 'main'", "on side", "base", "Repository created"]);
+    }
+}
+
+#[tokio::test]
 async fn undo_takes_back_the_last_move_and_undo_again_repeats_it() {
     let world = World::new(6);
     let engine = with_repo(&world).await;
