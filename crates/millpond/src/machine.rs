@@ -41,6 +41,15 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// What to type to run this program again: the path it was started by, or its bare name if it was found in
+/// `PATH` or the path would need quotes.
+pub fn program() -> String {
+    let plain = |text: &String| {
+        text.contains('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
+    };
+    std::env::args().next().filter(plain).unwrap_or_else(|| "millpond".to_owned())
+}
+
 /// Where relative paths begin.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use crate::data_folder::SampleState;
 use crate::installation::{ADMINISTRATOR, Installation};
 use crate::sample::{self, Made};
 use crate::serve::{finish, stop_signal};
-use crate::{logging, say};
+use crate::{logging, machine, say};
 use anyhow::{Context, Result};
 use millpond_auth::AdminKeys;
 use millpond_cli::profile::{self, Profile};
@@ -138,16 +138,17 @@ fn welcome(
     );
     text.push_str(&format!(
         "\nTry next, in another terminal:\n\n  \
-         millpond diff {repo}/main {repo}/experiment{profile_flag}\n\n  \
-         # S3 with boto3: bucket = repository, key = ref/path; the secret is in the profile\n  \
-         python -c \"import boto3; s3 = boto3.client('s3', endpoint_url='{url}', \
+         {program} diff {repo}/main {repo}/experiment{profile_flag}\n\n  \
+         # S3 with boto3 (pip install boto3): bucket = repository, key = ref/path; the secret is in the profile\n  \
+         python3 -c \"import boto3; s3 = boto3.client('s3', endpoint_url='{url}', \
          aws_access_key_id='{id}', aws_secret_access_key='...'); \
          print([o['Key'] for o in s3.list_objects_v2(Bucket='{repo}', Prefix='main/')['Contents']])\"\n\n  \
-         # the lakefs package\n  \
-         python -c \"import lakefs; from lakefs.client import Client; c = Client(host='{url}', username='{id}', \
+         # the lakefs package (pip install lakefs)\n  \
+         python3 -c \"import lakefs; from lakefs.client import Client; c = Client(host='{url}', username='{id}', \
          password='...'); print([b.id for b in lakefs.repository('{repo}', client=c).branches()])\"\n\n\
-         Ctrl-C stops the server; 'millpond up' starts it again with everything in place.\n\n",
+         Ctrl-C stops the server; '{program} up' starts it again with everything in place.\n\n",
         id = keys.access_key_id,
+        program = machine::program(),
     ));
     Ok(text)
 }
