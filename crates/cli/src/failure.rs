@@ -75,6 +75,7 @@ impl From<Error> for Failure {
             _ => Exit::Failed,
         };
         let general = match error.kind() {
+            Kind::Unreachable if certificate_advice(&error).is_some() => certificate_advice(&error),
             Kind::Unreachable => {
                 Some("start a server here with 'millpond up', or name another with --server")
             }
@@ -88,6 +89,27 @@ impl From<Error> for Failure {
         let request_id = refusal.and_then(|r| r.request_id.clone());
         Self { exit, message: error.to_string(), hint, request_id }
     }
+}
+
+/// What to do when there is a server but no common TLS.
+fn certificate_advice(error: &Error) -> Option<&'static str> {
+    let text = error.to_string();
+    let table = [
+        (
+            "CaUsedAsEndEntity",
+            "the server's own certificate is marked as that of an authority; make it with basicConstraints CA:FALSE (docs/configuration.md)",
+        ),
+        (
+            "UnknownIssuer",
+            "if the server's certificate is of a private authority or self-signed, name it with --ca-cert",
+        ),
+        (
+            "invalid peer certificate",
+            "the certificate is not right for this server; --ca-cert names the certificates to trust",
+        ),
+        ("received corrupt message", "that port does not answer https; try http://"),
+    ];
+    table.into_iter().find(|(part, _)| text.contains(part)).map(|(_, advice)| advice)
 }
 
 /// Turns a client error into a failure with advice that names the repository.

@@ -230,7 +230,11 @@ async fn read_refusal(attempt: String, mut response: Response) -> Refusal {
     };
     let body: Option<ErrorBody> = serde_json::from_slice(&bytes).ok();
     let (message, code, hint) = match body {
-        Some(body) => (body.message.or(body.detail).or(body.title), body.code, body.hint),
+        Some(body) => (
+            body.message.or(body.detail).or(body.title),
+            body.code,
+            body.hint.filter(|hint| !hint.is_empty()),
+        ),
         None => (None, None, None),
     };
     let message = message.filter(|m| !m.is_empty()).unwrap_or_else(fallback);

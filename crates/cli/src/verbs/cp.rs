@@ -88,6 +88,11 @@ impl Cp {
     pub async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let stopwatch = Stopwatch::start();
         let plan = plan::plan(&self.locations, self.recursive, session).await?;
+        if !self.dry_run {
+            // Without a server or keys there is one thing to say, not one about each file.
+            session.client()?;
+        }
+        let is_upload = !self.locations.iter().rev().skip(1).any(|from| matches!(from, Location::Remote(_)));
         let single = plan.is_single;
         let progress = Progress::start(session, plan.total, stopwatch);
         let options = transfer::Options {
@@ -125,8 +130,9 @@ impl Cp {
                             session.output.message(&format!("failed: {source}: {}", failure.message));
                         });
                     }
-                    // The rest would fail the same way.
+                    // The rest would fail the same way. What an upload misses is the repository or the branch.
                     let hopeless = matches!(failure.exit, Exit::Denied | Exit::BrokenPipe)
+                        || (is_upload && failure.exit == Exit::NotFound)
                         || transfer::is_unreachable(&failure);
                     report.failed.push(Failed { source, error: failure.message.clone() });
                     report.first.get_or_insert(failure);

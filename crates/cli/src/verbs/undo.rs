@@ -12,7 +12,7 @@ use clap::Args;
   millpond undo demo/main
 
 Undoes the last commit, merge, revert, cherry-pick or hard reset: the branch points where it pointed
-before. 'millpond op log' shows what that was. No commit is lost.")]
+before. 'millpond op log' shows what that was. No commit is lost. A second undo takes back the first.")]
 pub struct Undo {
     /// Which branch
     #[arg(value_name = "REPOSITORY/BRANCH")]

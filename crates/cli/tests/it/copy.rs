@@ -199,7 +199,20 @@ async fn a_missing_branch_is_not_a_partial_success() {
     let path = folder.path().to_str().expect("UTF-8");
     let ran = run(&server.variables(), &["cp", "-r", path, "mp://demo/mian/"]).await;
     assert_eq!(ran.exit, Exit::NotFound);
-    assert!(ran.stderr.text().contains("millpond branch list demo"), "{}", ran.stderr.text());
+    let stderr = ran.stderr.text();
+    assert!(stderr.contains("millpond branch list demo"), "{stderr}");
+    assert_eq!(stderr.matches("failed: ").count(), 1, "the rest is not tried: {stderr}");
+}
+
+#[tokio::test]
+async fn without_keys_a_folder_fails_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a"), "1").expect("written");
+    std::fs::write(folder.path().join("b"), "1").expect("written");
+    let path = folder.path().to_str().expect("UTF-8");
+    let ran = run(&[("MILLPOND_SERVER", "http://127.0.0.1:1")], &["cp", "-r", path, "mp://demo/main/"]).await;
+    assert_eq!(ran.exit, Exit::Denied);
+    assert!(ran.stderr.text().starts_with("error: there are no keys"), "{}", ran.stderr.text());
 }
 
 #[tokio::test]
