@@ -162,17 +162,21 @@ impl Engine {
         name: &str,
         time: millpond_types::Timestamp,
     ) -> Result<CommitId> {
+        let absent = || {
+            Error::new(Kind::NotFound(Thing::Ref), format!("ref '{name}' not found: not there at that time"))
+        };
         let mut before = None;
         loop {
             let page = self.moves_of(repo, Some(name), before, 256).await?;
             for moved in &page.items {
                 if moved.time <= time {
-                    return moved.new.ok_or_else(|| not_found(name));
+                    return moved.new.ok_or_else(absent);
                 }
             }
             match page.items.last() {
                 Some(last) if page.has_more => before = Some(last.sequence),
-                _ => return Err(not_found(name)),
+                Some(_) => return Err(absent()),
+                None => return Err(not_found(name)),
             }
         }
     }

@@ -36,7 +36,11 @@ impl Undo {
             self.branch,
             session.output.short_id(&undone.new)
         ));
-        session.output.undo_note(&format!("millpond reset {} --hard {}", self.branch, undone.old));
+        session.output.undo_note(&if undone.old.is_empty() {
+            format!("millpond branch delete {}", self.branch)
+        } else {
+            format!("millpond reset {} --hard {}", self.branch, undone.old)
+        });
         Ok(Exit::Ok)
     }
 }

@@ -309,8 +309,10 @@ async fn undo(Path(branch): Path<String>) -> Response {
         return (StatusCode::CONFLICT, [("content-type", "application/problem+json")], problem.to_string())
             .into_response();
     }
+    // The branch `gone` was deleted.
+    let old = if branch == "gone" { String::new() } else { "c1".repeat(32) };
     Json(json!({
-        "ref": branch, "old": "c1".repeat(32), "new": "c0".repeat(32),
+        "ref": branch, "old": old, "new": "c0".repeat(32),
         "undone": {"id": "7", "time": "2026-11-24T11:00:00Z", "actor": "ada", "verb": "commit", "ref": branch,
                    "kind": "branch", "old": "c0".repeat(32), "new": "c1".repeat(32), "message": "Bad lot"},
     }))

@@ -161,6 +161,12 @@ async fn undo_tells_what_it_took_back() {
             "c1".repeat(32)
         )
     );
+    let back = run(&server.variables(), &["undo", "demo/gone"]).await;
+    assert!(
+        back.stderr.text().ends_with("undo: millpond branch delete demo/gone\n"),
+        "{}",
+        back.stderr.text()
+    );
     let nothing = run(&server.variables(), &["undo", "demo/fresh"]).await;
     assert_eq!(nothing.exit, Exit::Conflict);
     assert_eq!(

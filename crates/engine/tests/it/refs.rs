@@ -65,7 +65,9 @@ async fn expressions_walk_history() {
     assert_eq!(resolve("main@{2023-11-14T22:13:35Z}").await.unwrap(), ids[1]);
     assert_eq!(resolve("main~4").await.unwrap_err().kind, Kind::NotFound(Thing::Ref));
     assert_eq!(resolve("main^2").await.unwrap_err().kind, Kind::Invalid);
-    assert_eq!(resolve("main@{1}").await.unwrap_err().kind, Kind::NotFound(Thing::Ref));
+    let early = resolve("main@{1}").await.unwrap_err();
+    assert_eq!(early.kind, Kind::NotFound(Thing::Ref));
+    assert_eq!(early.message, "ref 'main' not found: not there at that time");
     engine.create_tag(&me(), &repo(), &tag("20261122"), &at("main"), false).await.unwrap();
     assert_eq!(resolve("20261122").await.unwrap(), ids[3], "a tag beats a commit prefix");
     assert_eq!(resolve("20261122$").await.unwrap_err().kind, Kind::Invalid);
