@@ -68,6 +68,10 @@ pub fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// Most objects and lists in one request body. The longest lists that mean something have 10,000 items; a
+/// parsed object takes up to a hundred times its text.
+const CONTAINERS_MAX: usize = 20_000;
+
 /// The whole request body, of at most `bytes_max` bytes (413 beyond).
 pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
     match Limited::new(body, bytes_max).collect().await {
@@ -82,9 +86,29 @@ pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
 /// The first JSON value of the text; what follows it is ignored, of a doubled member the last wins,
 /// lone surrogate escapes become U+FFFD (API-0.14).
 pub fn parse(text: &[u8]) -> Handled<Value> {
+    if containers(text) > CONTAINERS_MAX {
+        return Err(Refusal::invalid(format!(
+            "the request body holds more than {CONTAINERS_MAX} objects and lists"
+        )));
+    }
     let text = without_lone_surrogates(text);
     Value::deserialize(&mut serde_json::Deserializer::from_slice(&text))
         .map_err(|error| Refusal::invalid(format!("the request body is not JSON: {error}")))
+}
+
+/// How many objects and lists begin in a JSON text.
+fn containers(text: &[u8]) -> usize {
+    let (mut count, mut in_text, mut bytes) = (0, false, text.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            // Whatever is escaped neither ends the text nor escapes more.
+            b'\\' if in_text => drop(bytes.next()),
+            b'{' | b'[' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// serde_json refuses a lone `\ud800`..`\udfff` escape; other servers and all clients take it as U+FFFD.
@@ -135,6 +159,15 @@ mod tests {
         assert!(parse(b"{\"a\":").is_err());
         assert!(parse(b"\"\xff\"").is_err());
         assert!(parse(&b"[".repeat(100_000)).is_err(), "deep nesting must not overflow the stack");
+    }
+
+    #[test]
+    fn little_text_cannot_become_much_memory() {
+        let list = |item: &str, count: usize| format!("[{}0]", format!("{item},").repeat(count));
+        assert!(parse(list("{}", CONTAINERS_MAX - 1).as_bytes()).is_ok());
+        assert!(parse(list("{}", CONTAINERS_MAX).as_bytes()).is_err());
+        assert!(parse(list("[]", CONTAINERS_MAX).as_bytes()).is_err());
+        assert!(parse(list(r#""\"{[\\""#, CONTAINERS_MAX).as_bytes()).is_ok(), "within texts");
     }
 
     #[tokio::test]

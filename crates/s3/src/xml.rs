@@ -7,6 +7,8 @@ use quick_xml::events::Event;
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// Request documents nest three deep.
 const DEPTH_MAX: usize = 8;
+/// 10,000 parts with all that can be said of each stay below; a parsed element takes many times its text.
+const ELEMENTS_MAX: usize = 100_000;
 
 /// Builds one document with one root element.
 pub(crate) struct Writer {
@@ -114,8 +116,14 @@ pub(crate) fn parse(bytes: &[u8], root: &str) -> S3Result<Element> {
     let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
     let mut reader = quick_xml::Reader::from_str(text);
     let mut stack: Vec<Element> = vec![Element::default()];
+    let mut elements = 0;
     loop {
-        match reader.read_event().map_err(|_| bad())? {
+        let event = reader.read_event().map_err(|_| bad())?;
+        elements += usize::from(matches!(event, Event::Start(_) | Event::Empty(_)));
+        if elements > ELEMENTS_MAX {
+            return Err(bad());
+        }
+        match event {
             Event::Start(start) => {
                 if stack.len() > DEPTH_MAX {
                     return Err(bad());
@@ -188,6 +196,9 @@ mod tests {
     #[test]
     fn what_is_not_the_document_is_refused() {
         let deep = "<Delete>".repeat(100_000);
+        let wide = |count: usize| format!("<Delete>{}</Delete>", "<a/>".repeat(count));
+        assert!(parse(wide(ELEMENTS_MAX - 1).as_bytes(), "Delete").is_ok());
+        assert!(parse(wide(ELEMENTS_MAX).as_bytes(), "Delete").is_err());
         for text in [
             "",
             "<Delete>",

@@ -317,7 +317,9 @@ fn malformed(why: &str) -> S3Error {
 }
 
 fn unsupported_mechanism() -> S3Error {
-    S3Error::invalid_request("this kind of signature is not supported; sign with AWS4-HMAC-SHA256")
+    S3Error::invalid_request(
+        "this kind of signature is not supported; sign with AWS4-HMAC-SHA256 (boto3: Config(signature_version='s3v4'))",
+    )
 }
 
 #[cfg(test)]
