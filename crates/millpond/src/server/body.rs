@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,7 +57,7 @@ pub struct RequestBody<B: Source> {
     body: Option<B>,
     received: Arc<AtomicU64>,
     expects_continue: bool,
-    is_begun: bool,
+    begun: Arc<AtomicBool>,
     is_over: bool,
     waiting_since: Option<Instant>,
     waited: Duration,
@@ -77,13 +77,18 @@ impl<B: Source> RequestBody<B> {
             body: Some(body),
             received,
             expects_continue,
-            is_begun: false,
+            begun: Arc::default(),
             is_over: false,
             waiting_since: None,
             waited: Duration::ZERO,
             bytes_in_window: 0,
             timer: None,
         }
+    }
+
+    /// Whether anybody has asked for it; to be read when the body itself has been given away.
+    pub fn begun(&self) -> Arc<AtomicBool> {
+        self.begun.clone()
     }
 
     /// Closes the window if it is over; whether enough came in it.
@@ -142,7 +147,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.is_begun = true;
+        self.begun.store(true, Ordering::Relaxed);
         let frame = ready!(self.poll_watched(cx));
         self.is_over |= !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
@@ -159,7 +164,7 @@ where
 impl<B: Source> Drop for RequestBody<B> {
     fn drop(&mut self) {
         // Asking now for a body that was not asked for would be a lie, and waiting for it in vain.
-        let is_unasked = self.expects_continue && !self.is_begun;
+        let is_unasked = self.expects_continue && !self.begun.load(Ordering::Relaxed);
         let Some(body) = self.body.take() else { return };
         if self.is_over || is_unasked || body.is_end_stream() {
             return;

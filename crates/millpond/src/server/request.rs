@@ -7,7 +7,7 @@ use crate::config::LogRequests;
 use crate::machine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::net::SocketAddr;
@@ -88,8 +88,14 @@ impl Requests {
         // Never the query: it may hold a signature.
         let path = head.uri.path().to_owned();
         let expects_continue = head.headers.contains_key(header::EXPECT);
-        let request = Request::from_parts(head, RequestBody::new(body, received.clone(), expects_continue));
-        let (door, response) = self.through_door(&connection, request).await;
+        let version = head.version;
+        let body = RequestBody::new(body, received.clone(), expects_continue);
+        let begun = body.begun();
+        let (door, mut response) = self.through_door(&connection, Request::from_parts(head, body)).await;
+        if expects_continue && !begun.load(Ordering::Relaxed) && version <= Version::HTTP_11 {
+            // The client may now send its body or leave it out: what comes next cannot be known.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = response.status();
         let request_id = request_id(response.headers());
         let operation =

@@ -145,6 +145,15 @@ async fn a_client_whose_body_nobody_wants_can_send_it_and_go_on() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_not_asked_for_never_leaks_into_the_next_request() {
+    let server = start(None, 10).await;
+    let head = "PUT /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let answer = server.ask(head).await;
+    assert!(answer.contains("connection: close") && !answer.contains("100 Continue"), "{answer}");
+    assert!(answer.ends_with("refused unread"), "{answer}");
+}
+
+#[tokio::test]
 async fn two_framings_are_refused_and_their_tail_is_not_run() {
     let server = start(None, 10).await;
     for framing in [
