@@ -300,12 +300,13 @@ impl Bench<'_> {
         let shown: Vec<String> =
             folders.iter().map(|(name, bytes)| format!("{name} {:.1} MB", *bytes as f64 / 1e6)).collect();
         self.report.note(format!("{name}: on disk {}", shown.join(", ")));
-        self.fact(
-            name,
-            what,
-            total.saturating_sub(self.object_bytes.get()) as f64 / self.options.size as f64,
-            "B",
-        );
+        let metadata = total.saturating_sub(self.object_bytes.get());
+        let database = folders.get("metadata.redb").copied().unwrap_or(0);
+        let trees = metadata.saturating_sub(database) as f64 / self.options.size as f64;
+        self.report.note(format!(
+            "{name}: {trees:.1} B of it are trees, the rest is the database with its free pages"
+        ));
+        self.fact(name, what, metadata as f64 / self.options.size as f64, "B");
     }
 
     fn connection(&self) -> Connection {
