@@ -9,7 +9,7 @@ use crate::{Actor, Digests, Error, Kind, ObjectInfo, PutRequest, Result};
 use bytes::{Bytes, BytesMut};
 use md5::Md5;
 use millpond_blob::BlobWriter;
-use millpond_types::limits::{ATTRIBUTES_BYTES_MAX, OBJECT_BYTES_MAX};
+use millpond_types::limits::{ATTRIBUTES_BYTES_MAX, OBJECT_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use millpond_types::{
     Address, BranchName, Checksum, Content, ContentHash, Entry, ObjectPath, Reader, RepositoryName, Writer,
 };
@@ -113,13 +113,24 @@ impl DataWriter {
         let bytes = self.take_buffer();
         let name = if apart { DataName::random(&*self.engine.random) } else { DataName::of(&digests.sha256) };
         let key = crate::keys::data(self.repo.uid, &name);
-        // The same bytes are there already: nothing to write.
+        // The same bytes are there already: nothing to write. They are read, not just looked up: writing an
+        // object again must heal a damaged copy, or say so. Small ones the store compares by itself.
         let known =
-            !apart && self.engine.blobs.size(&key).await.map_err(store_error)? == Some(bytes.len() as u64);
+            !apart && bytes.len() > SMALL_OBJECT_BYTES_MAX && is_stored(&self.engine, &key, &bytes).await;
         if !known {
             self.engine.blobs.put(&key, bytes).await.map_err(store_error)?;
         }
         Ok(Stored { digests, name, cas: !apart })
+    }
+}
+
+/// Whether exactly these bytes are readable under the name.
+async fn is_stored(engine: &Engine, key: &millpond_blob::BlobKey, bytes: &Bytes) -> bool {
+    match engine.blobs.open(key).await {
+        Ok(reader) if reader.size() == bytes.len() as u64 => {
+            reader.read(0..reader.size()).await.is_ok_and(|stored| stored == *bytes)
+        }
+        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod damage;
 mod fencing;
 mod gate;
 mod model;
