@@ -102,7 +102,9 @@ impl Node {
     /// Wraps bytes that this program has just written.
     pub(crate) fn written(bytes: Vec<u8>) -> Arc<Self> {
         let id = NodeId::of(&bytes);
-        let node = Self::parse(id, Bytes::from(bytes)).expect("the encoder writes what the decoder reads");
+        // The encoder reserves for the worst case; a node in a cache must not keep what it did not need.
+        let bytes = Bytes::from(bytes.into_boxed_slice());
+        let node = Self::parse(id, bytes).expect("the encoder writes what the decoder reads");
         Arc::new(Self { written: true, ..node })
     }
 
