@@ -73,11 +73,6 @@ enum ConfigVerb {
     Explain(Run),
 }
 
-/// Measured against the C library's on the load of `docs/benchmarks.md`: a fifth less CPU for each small
-/// write, and a quarter less memory kept after a run.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
