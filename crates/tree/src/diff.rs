@@ -30,6 +30,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What the right tree has at the path: what to write into the left one to make it the same there.
+    pub fn into_right(self) -> Option<Entry> {
+        match self {
+            Self::Added(right) | Self::Changed { right, .. } => Some(right),
+            Self::Removed(_) => None,
+        }
+    }
+}
+
 /// Walks the differences between two trees in ascending order of path. Entries that are [`Entry::same_object`]
 /// are no difference, even if mtime or address differ. After an error it stays where it was.
 pub struct Diff<'a> {

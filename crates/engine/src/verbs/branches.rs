@@ -29,12 +29,6 @@ impl Engine {
             Begin::Plain => None,
         };
         let repo = self.repo(repository)?;
-        if self.clashes_with_commit(&repo, name.as_str()).await? {
-            return Err(Error::new(
-                Kind::NameClash,
-                format!("conflict found: '{name}' is the id of a commit"),
-            ));
-        }
         self.writable(&repo, force)?;
         let (head, commit) = self.resolve_commit(&repo, source).await?;
         let decided = (|| {

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::state::Repo;
 use crate::{Actor, CommitInfo, CommitRequest, Error, Kind, Result};
-use millpond_tree::{Change, Diff, NewNodes, Overlay};
+use millpond_tree::{Diff, NewNodes, Overlay};
 use millpond_types::{BranchName, Commit, RepositoryName, TreeId, Writer};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -98,13 +98,7 @@ impl Engine {
                 for prefix in prefixes {
                     let mut diff = Diff::new(&source, head, all, &prefix, Bound::Unbounded);
                     while let Some((path, change)) = diff.next()? {
-                        changes.insert(
-                            path,
-                            match change {
-                                Change::Added(entry) | Change::Changed { right: entry, .. } => Some(entry),
-                                Change::Removed(_) => None,
-                            },
-                        );
+                        changes.insert(path, change.into_right());
                     }
                 }
                 let mut new = NewNodes::default();

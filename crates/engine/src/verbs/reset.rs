@@ -4,7 +4,7 @@ use super::train::Move;
 use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::{Actor, ResetScope, Result};
-use millpond_tree::{Change, Diff, NewNodes, Overlay};
+use millpond_tree::{Diff, NewNodes, Overlay};
 use millpond_types::{BranchName, RefExpr, RepositoryName, Writer};
 use std::ops::Bound;
 
@@ -38,11 +38,7 @@ impl Engine {
                         let mut changes = Vec::new();
                         let mut diff = Diff::new(&source, all, head, &prefix, Bound::Unbounded);
                         while let Some((path, change)) = diff.next()? {
-                            let back = match change {
-                                Change::Added(entry) | Change::Changed { right: entry, .. } => Some(entry),
-                                Change::Removed(_) => None,
-                            };
-                            changes.push((path, back));
+                            changes.push((path, change.into_right()));
                         }
                         let mut new = NewNodes::default();
                         let working = millpond_tree::apply(&source, all, changes.into_iter(), &mut new)?;

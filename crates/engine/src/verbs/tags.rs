@@ -5,7 +5,6 @@ use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::journal::Submission;
 use crate::record::Record;
-use crate::state::Repo;
 use crate::{Actor, Error, Kind, Page, PageRequest, Result, TagInfo, Thing};
 use millpond_types::{BranchName, CommitId, RefExpr, RepositoryName, TagName, Writer};
 
@@ -28,12 +27,6 @@ impl Engine {
             Begin::Plain => None,
         };
         let repo = self.repo(repository)?;
-        if self.clashes_with_commit(&repo, name.as_str()).await? {
-            return Err(Error::new(
-                Kind::NameClash,
-                format!("conflict found: '{name}' is the id of a commit"),
-            ));
-        }
         let (commit, _) = self.resolve_commit(&repo, target).await?;
         self.writable(&repo, force)?;
         let decided = (|| {
@@ -55,14 +48,6 @@ impl Engine {
         })();
         self.settle(decided).await?;
         Ok(commit)
-    }
-
-    /// Whether the name is the full id of a commit.
-    pub(super) async fn clashes_with_commit(&self, repo: &Repo, name: &str) -> Result<bool> {
-        match CommitId::from_hex(name) {
-            Ok(id) => Ok(self.commit_by_id(repo, &id).await?.is_some()),
-            Err(_) => Ok(false),
-        }
     }
 
     /// Deletes a tag.
