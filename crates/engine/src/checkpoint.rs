@@ -169,7 +169,7 @@ impl Engine {
             return match self.kv.commit(batch.clone()).await {
                 Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
                     tries += 1;
-                    tokio::time::sleep(BUSY_PAUSE).await;
+                    self.options.tasks.pause(BUSY_PAUSE).await;
                     continue;
                 }
                 Err(KvError::PreconditionFailed(_)) => {
@@ -201,21 +201,21 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
                 writes.push(Write::Delete(key));
             }
         }
-        for name in unsaved.branches.drain() {
+        for name in std::mem::take(&mut unsaved.branches) {
             let key = keys::branch(uid, &name);
             writes.push(match state.branches.get(&name) {
                 Some(branch) => Write::Put(key, tables::encode_branch(branch.hidden, &branch.state.read())),
                 None => Write::Delete(key),
             });
         }
-        for name in unsaved.tags.drain() {
+        for name in std::mem::take(&mut unsaved.tags) {
             let key = keys::tag(uid, &name);
             writes.push(match state.tags.get(&name) {
                 Some(commit) => Write::Put(key, Bytes::copy_from_slice(&commit.0)),
                 None => Write::Delete(key),
             });
         }
-        for id in unsaved.uploads.drain() {
+        for id in std::mem::take(&mut unsaved.uploads) {
             let key = keys::upload(uid, &id);
             writes.push(match state.uploads.get(&id) {
                 Some(upload) => Write::Put(key, tables::encode_upload(upload)),

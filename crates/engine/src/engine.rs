@@ -5,6 +5,7 @@ use crate::keys::{self, RepoUid};
 use crate::nodes::{NodeCache, Nodes, node_cache};
 use crate::record::{Context, Record, Row};
 use crate::state::{Branch, BranchState, Repo, RootState, Unsaved, Versioned, new_repo_state, ref_move};
+use crate::tasks::{Tasks, TokioTasks};
 use crate::{Actor, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_blob::Blobs;
@@ -23,11 +24,18 @@ pub struct Options {
     pub memtable_entries_max: usize,
     /// Journal rows after which the tables are brought up to date.
     pub checkpoint_rows: u64,
+    /// Where the engine's own work runs.
+    pub tasks: Arc<dyn Tasks>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_cache_bytes: 128 << 20, memtable_entries_max: 50_000, checkpoint_rows: 20_000 }
+        Self {
+            node_cache_bytes: 128 << 20,
+            memtable_entries_max: 50_000,
+            checkpoint_rows: 20_000,
+            tasks: Arc::new(TokioTasks),
+        }
     }
 }
 
@@ -64,7 +72,7 @@ pub enum Created {
 }
 
 impl Engine {
-    /// Opens the stores, recovers, and is ready. Call within a tokio runtime.
+    /// Opens the stores, recovers, and is ready. Call within the runtime that `options.tasks` stands for.
     pub async fn open(
         kv: Arc<dyn Kv>,
         blobs: Arc<dyn Blobs>,
@@ -74,7 +82,7 @@ impl Engine {
     ) -> Result<Arc<Self>> {
         let epoch = take_epoch(&*kv).await?;
         let cache = node_cache(options.node_cache_bytes);
-        let stores = Stores { blobs: &blobs, cache: &cache, epoch };
+        let stores = Stores { blobs: &blobs, tasks: &options.tasks, cache: &cache, epoch };
         let loader = Loader { kv: &*kv, stores };
         let root = Versioned::new(loader.load_tables().await?);
         let idempotency = crate::idempotency::Remembered::load(&*kv).await?;
@@ -113,6 +121,7 @@ impl Engine {
             let target = this.clone();
             let journal = Journal::start(
                 kv.clone(),
+                options.tasks.clone(),
                 epoch,
                 next,
                 previous,
@@ -182,12 +191,12 @@ impl Engine {
         let rows = self.rows_since_checkpoint.fetch_add(u64::from(new_row), Ordering::Relaxed);
         if rows >= self.options.checkpoint_rows && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
             let engine = self.owned();
-            tokio::spawn(async move {
+            self.options.tasks.spawn(Box::pin(async move {
                 if let Err(error) = engine.checkpoint().await {
                     tracing::error!(error = %error, "checkpoint failed; it is tried again later");
                 }
                 engine.checkpoint_queued.store(false, Ordering::Release);
-            });
+            }));
         }
     }
 
@@ -196,7 +205,7 @@ impl Engine {
     }
 
     fn stores(&self) -> Stores<'_> {
-        Stores { blobs: &self.blobs, cache: &self.cache, epoch: self.epoch }
+        Stores { blobs: &self.blobs, tasks: &self.options.tasks, cache: &self.cache, epoch: self.epoch }
     }
 
     /// The repository of this name.
@@ -311,6 +320,7 @@ pub fn kv_error(error: KvError) -> Error {
 #[derive(Clone, Copy)]
 struct Stores<'a> {
     blobs: &'a Arc<dyn Blobs>,
+    tasks: &'a Arc<dyn Tasks>,
     cache: &'a Arc<NodeCache>,
     epoch: u64,
 }
@@ -319,7 +329,13 @@ fn new_repo(stores: Stores<'_>, uid: RepoUid, state: crate::state::RepoState) ->
     Arc::new(Repo {
         uid,
         state: Versioned::new(state),
-        nodes: Nodes::new(uid, stores.epoch, stores.blobs.clone(), stores.cache.clone()),
+        nodes: Nodes::new(
+            uid,
+            stores.epoch,
+            stores.blobs.clone(),
+            stores.tasks.clone(),
+            stores.cache.clone(),
+        ),
         unsaved: RwLock::new(Unsaved::default()),
     })
 }

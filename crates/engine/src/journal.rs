@@ -6,6 +6,7 @@
 use crate::keys;
 use crate::record::{Context, Record, Row};
 use crate::state::Repo;
+use crate::tasks::Tasks;
 use crate::{Error, Kind, Result};
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_tree::NewNodes;
@@ -85,10 +86,10 @@ fn stopped() -> Error {
 }
 
 /// A busy object store has published nothing, so the same nodes may be stored again.
-async fn store_patiently(repo: &Repo, new: &[NewNodes]) -> Result<()> {
+async fn store_patiently(tasks: &dyn Tasks, repo: &Repo, new: &[NewNodes]) -> Result<()> {
     for _ in 0..BUSY_TRIES_MAX {
         match repo.nodes.store(new).await {
-            Err(error) if error.kind == Kind::Busy => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(error) if error.kind == Kind::Busy => tasks.pause(BUSY_PAUSE).await,
             outcome => return outcome,
         }
     }
@@ -97,12 +98,20 @@ async fn store_patiently(repo: &Repo, new: &[NewNodes]) -> Result<()> {
 
 impl Journal {
     /// Starts the committer. `next` and `previous` continue the chain found at start-up.
-    pub fn start(kv: Arc<dyn Kv>, epoch: u64, next: u64, previous: [u8; 32], publish: Publish) -> Self {
+    pub fn start(
+        kv: Arc<dyn Kv>,
+        tasks: Arc<dyn Tasks>,
+        epoch: u64,
+        next: u64,
+        previous: [u8; 32],
+        publish: Publish,
+    ) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(AtomicBool::new(false));
         let committer = Committer {
             kv,
+            tasks: tasks.clone(),
             epoch,
             next,
             previous,
@@ -110,7 +119,7 @@ impl Journal {
             waiting: waiting.clone(),
             failed: failed.clone(),
         };
-        tokio::spawn(committer.run(receiver));
+        tasks.spawn(Box::pin(committer.run(receiver)));
         Self { queue, waiting, failed }
     }
 
@@ -161,6 +170,7 @@ impl Journal {
 
 struct Committer {
     kv: Arc<dyn Kv>,
+    tasks: Arc<dyn Tasks>,
     epoch: u64,
     next: u64,
     previous: [u8; 32],
@@ -235,7 +245,10 @@ impl Committer {
                 }
             }
         }
-        futures::future::try_join_all(packs.iter().map(|(repo, new)| store_patiently(repo, new))).await?;
+        futures::future::try_join_all(
+            packs.iter().map(|(repo, new)| store_patiently(&*self.tasks, repo, new)),
+        )
+        .await?;
 
         let mutations: Vec<(&Context, &[Record])> =
             group.iter().map(|(s, _)| (&s.context, s.records.as_slice())).collect();
@@ -255,7 +268,7 @@ impl Committer {
                 Ok(()) => break,
                 Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
                     tries += 1;
-                    tokio::time::sleep(BUSY_PAUSE).await;
+                    self.tasks.pause(BUSY_PAUSE).await;
                 }
                 Err(KvError::PreconditionFailed(_)) => {
                     return Err(Error::new(

@@ -22,6 +22,7 @@ pub mod record;
 mod resolve;
 mod state;
 mod tables;
+pub mod tasks;
 mod verbs;
 
 pub use api::*;

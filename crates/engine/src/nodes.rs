@@ -4,6 +4,7 @@
 //! so the next verb of a train can build on them at once.
 
 use crate::keys::{self, RepoUid};
+use crate::tasks::{Tasks, Wait, wait_for};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use millpond_blob::{BlobError, BlobReader, Blobs};
@@ -48,6 +49,7 @@ const ENCODE_AT_ONCE_MAX: usize = 8;
 pub struct Nodes {
     uid: RepoUid,
     blobs: Arc<dyn Blobs>,
+    tasks: Arc<dyn Tasks>,
     cache: Arc<NodeCache>,
     fresh: RwLock<HashMap<NodeId, Arc<Node>>>,
     index: RwLock<HashMap<NodeId, Location>>,
@@ -60,10 +62,17 @@ pub struct Nodes {
 
 impl Nodes {
     /// The nodes of a repository; the index is read at first use.
-    pub fn new(uid: RepoUid, epoch: u64, blobs: Arc<dyn Blobs>, cache: Arc<NodeCache>) -> Arc<Self> {
+    pub fn new(
+        uid: RepoUid,
+        epoch: u64,
+        blobs: Arc<dyn Blobs>,
+        tasks: Arc<dyn Tasks>,
+        cache: Arc<NodeCache>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             uid,
             blobs,
+            tasks,
             cache,
             fresh: RwLock::default(),
             index: RwLock::default(),
@@ -97,9 +106,7 @@ impl Nodes {
             let packed = if count <= ENCODE_AT_ONCE_MAX {
                 encode()
             } else {
-                tokio::task::spawn_blocking(encode)
-                    .await
-                    .map_err(|e| Error::new(Kind::Internal, format!("encoding a pack failed: {e}")))?
+                self.tasks.run(move |_| encode()).await?
             };
             let located = locations(number, &packed.bytes, &packed.index)?;
             self.blobs.put(&keys::pack(self.uid, number), packed.bytes).await.map_err(store_error)?;
@@ -186,13 +193,8 @@ impl Nodes {
         self: &Arc<Self>,
         work: impl FnOnce(&dyn NodeSource) -> std::result::Result<T, TreeError> + Send + 'static,
     ) -> Result<T> {
-        let runtime = tokio::runtime::Handle::current();
         let nodes = self.clone();
-        let span = tracing::Span::current();
-        tokio::task::spawn_blocking(move || span.in_scope(|| work(&Waiting { nodes: &nodes, runtime })))
-            .await
-            .map_err(|e| Error::new(Kind::Internal, format!("tree work failed: {e}")))?
-            .map_err(tree_error)
+        self.tasks.run(move |wait| work(&Waiting { nodes: &nodes, wait })).await?.map_err(tree_error)
     }
 
     fn resident(&self, id: &NodeId) -> Option<Arc<Node>> {
@@ -368,7 +370,7 @@ impl NodeSource for Resident<'_> {
 
 struct Waiting<'a> {
     nodes: &'a Nodes,
-    runtime: tokio::runtime::Handle,
+    wait: &'a dyn Wait,
 }
 
 impl NodeSource for Waiting<'_> {
@@ -376,7 +378,7 @@ impl NodeSource for Waiting<'_> {
         if let Some(node) = self.nodes.resident(id) {
             return Ok(node);
         }
-        self.runtime.block_on(self.nodes.fetch(*id)).map_err(|e| TreeError::Store(e.message))
+        wait_for(self.wait, self.nodes.fetch(*id)).map_err(|e| TreeError::Store(e.message))
     }
 }
 

@@ -12,7 +12,7 @@ use millpond_types::{
     BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId,
 };
 use parking_lot::{Mutex, RwLock};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// One part of the state, as decided and as durable.
@@ -244,11 +244,11 @@ pub struct Unsaved {
     /// Ref moves, oldest first.
     pub moves: Vec<Arc<RefMove>>,
     /// Branches whose row must be written or removed.
-    pub branches: HashSet<BranchName>,
+    pub branches: BTreeSet<BranchName>,
     /// Tags likewise.
-    pub tags: HashSet<TagName>,
+    pub tags: BTreeSet<TagName>,
     /// Uploads likewise.
-    pub uploads: HashSet<String>,
+    pub uploads: BTreeSet<String>,
     /// The repository row itself.
     pub repository: bool,
 }
@@ -291,7 +291,7 @@ pub struct RootState {
     /// By name.
     pub by_name: imbl::OrdMap<RepositoryName, Arc<Repo>>,
     /// By number.
-    pub by_uid: HashMap<RepoUid, Arc<Repo>>,
+    pub by_uid: BTreeMap<RepoUid, Arc<Repo>>,
     /// Number of the next repository.
     pub next_uid: RepoUid,
 }

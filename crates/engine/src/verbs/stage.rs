@@ -79,12 +79,12 @@ impl Engine {
         state.apply(&record);
         if state.memtable.len() >= self.options.memtable_entries_max && branch.train.try_lock().is_ok() {
             let (engine, repo, branch) = (self.owned(), repo.clone(), branch.clone());
-            tokio::spawn(async move {
+            self.options.tasks.spawn(Box::pin(async move {
                 let enough = engine.options.memtable_entries_max;
                 if let Err(error) = engine.fold(&repo, &branch, enough).await {
                     tracing::error!(error = %error, branch = %branch.name, "folding staged changes failed");
                 }
-            });
+            }));
         }
         let mut records = vec![record];
         records.extend(also);

@@ -1,0 +1,73 @@
+//! Where the engine's own work runs: in the background, on a thread that may wait, after a pause.
+//!
+//! The accident this prevents: a bug that needs two tasks in one certain order shows up once a month and never
+//! again. Behind this port the simulation (`crates/sim`) decides the order itself, from a seed.
+
+use crate::{Error, Kind, Result};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Long work: runs to its end once it has begun, and may wait for futures on the way.
+pub type LongWork = Box<dyn FnOnce(&dyn Wait) + Send>;
+
+/// Runs the engine's own work.
+pub trait Tasks: std::fmt::Debug + Send + Sync + 'static {
+    /// Runs a task in the background.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// Resolves after this time.
+    fn pause(&self, how_long: Duration) -> BoxFuture<'static, ()>;
+    /// Runs long work away from the tasks that answer requests. Resolves when it is over, also by a panic.
+    fn long(&self, work: LongWork) -> BoxFuture<'static, ()>;
+}
+
+/// What long work waits with.
+pub trait Wait: Send + Sync {
+    /// Returns when the future is ready.
+    fn wait(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>);
+}
+
+/// The tokio runtime that the engine was opened in.
+#[derive(Debug)]
+pub struct TokioTasks;
+
+impl Tasks for TokioTasks {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+    fn pause(&self, how_long: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(how_long).boxed()
+    }
+    fn long(&self, work: LongWork) -> BoxFuture<'static, ()> {
+        let runtime = tokio::runtime::Handle::current();
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(|| work(&runtime))).map(drop).boxed()
+    }
+}
+
+impl Wait for tokio::runtime::Handle {
+    fn wait(&self, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+        self.block_on(future);
+    }
+}
+
+impl dyn Tasks {
+    /// Runs long work and gives its result.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Wait) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.long(Box::new(move |wait| drop(sender.send(work(wait))))).await;
+        receiver.await.map_err(|_| Error::new(Kind::Internal, "long work has panicked"))
+    }
+}
+
+/// Waits for a future on a thread that may.
+pub(crate) fn wait_for<T: Send>(wait: &dyn Wait, future: impl Future<Output = T> + Send) -> T {
+    let mut output = None;
+    wait.wait(std::pin::pin!(async { output = Some(future.await) }));
+    output.expect("the future is ready, so it has an output")
+}
