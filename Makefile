@@ -4,7 +4,7 @@
 N ?= 20
 ARGS ?=
 
-.PHONY: help run test bench crash check
+.PHONY: help run test bench crash powercut check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,3 +32,8 @@ crash: ## kill the server N times under load and check every acknowledged operat
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	target/release/millpond-bench crash --rounds $(N) $(ARGS)
+
+powercut: ## cut the disk's power under the server N times, as root, and check every acknowledged operation
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-bench
+	target/release/millpond-bench powercut --rounds $(N) $(ARGS)

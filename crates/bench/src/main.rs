@@ -21,6 +21,7 @@ mod wire;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use crash::Accident;
 use std::process::ExitCode;
 
 /// Measures a Millpond server, or kills it and checks what is left. The server's program is taken from
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Options),
     /// Kill the server under load, restart it, check everything it had acknowledged.
     Crash(crash::Options),
+    /// The same with the power of the disk cut under the server (root and loop devices; else it is skipped).
+    Powercut(crash::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn work(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Run(options) => runtime.block_on(run::run(&options)),
-        Command::Crash(options) => runtime.block_on(crash::crash(&options)),
+        Command::Crash(options) => runtime.block_on(crash::crash(&options, Accident::Kill)),
+        Command::Powercut(options) => runtime.block_on(crash::crash(&options, Accident::PowerCut)),
     }
 }

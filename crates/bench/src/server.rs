@@ -25,6 +25,18 @@ pub struct Setup {
     pub folder: PathBuf,
     /// The first administrator.
     pub keys: Keys,
+    /// A command that runs the program it is followed by, as the same process; usually empty.
+    pub wrapper: Vec<String>,
+}
+
+/// A wrapper that changes what system calls of the server return, as `strace --inject=CALLS:WHAT` does. The tracer
+/// detaches itself, so the child process is the server.
+pub fn injecting(calls: &str, what: &str) -> Vec<String> {
+    let trace = format!("--trace={calls}");
+    let inject = format!("--inject={calls}:{what}");
+    ["strace", "--daemonize", "--follow-forks", "--seccomp-bpf", "--output=/dev/null", &trace, &inject, "--"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 impl Setup {
@@ -40,7 +52,7 @@ impl Setup {
             secret: "bench/only+0000000000000000000000000000".into(),
         };
         let folder = folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?;
-        Ok(Self { binary, folder, keys })
+        Ok(Self { binary, folder, keys, wrapper: Vec::new() })
     }
     /// The server's data directory.
     pub fn data(&self) -> PathBuf {
@@ -71,7 +83,15 @@ impl Server {
             .append(true)
             .open(setup.log())
             .context("open the server's log")?;
-        let child = Command::new(&setup.binary)
+        let mut command = match setup.wrapper.split_first() {
+            None => Command::new(&setup.binary),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(&setup.binary);
+                command
+            }
+        };
+        let child = command
             .arg("serve")
             .env("MILLPOND_LISTEN", address.to_string())
             .env("MILLPOND_DATA", setup.data())

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Instant;
 
 /// The repository of all clients.
 pub const REPOSITORY: &str = "crash";
@@ -56,6 +57,8 @@ pub struct Worker {
     pub unexpected: Vec<String>,
     /// Requests refused with 429 or 503, which a server under load may do.
     pub deferred: u64,
+    /// Operations begun after the accident and acknowledged all the same.
+    pub acknowledged_after: u64,
     chance: Chance,
     counter: u64,
 }
@@ -85,6 +88,7 @@ impl Worker {
             touched: BTreeSet::new(),
             unexpected: Vec::new(),
             deferred: 0,
+            acknowledged_after: 0,
             counter: 0,
         }
     }
@@ -102,42 +106,35 @@ impl Worker {
         self.touched.clear();
     }
 
-    /// Sends one operation after the other until the connection breaks. A break before the server was
-    /// `killed` is the server's fault and is noted.
-    pub async fn work(&mut self, site: &Site, killed: &Cell<bool>) {
+    /// Sends one operation after the other until one fails after the accident, which `struck` tells the moment of.
+    /// A failure before it is the server's fault and is noted.
+    pub async fn work(&mut self, site: &Site, struck: &Cell<Option<Instant>>) {
         let mut connection = Connection::new(site.address);
-        while !killed.get() {
+        loop {
             let operation = self.choose();
             self.touched.extend(operation.touches());
             self.pending = Some(operation.clone());
-            match perform(site, &mut connection, &operation).await {
+            let sent = Instant::now();
+            let outcome = perform(site, &mut connection, &operation).await;
+            // An error after the accident says nothing about what was done: the operation stays pending.
+            let failed = match outcome {
                 Ok(Outcome::Done(made)) => {
+                    self.acknowledged_after += u64::from(struck.get().is_some_and(|at| at < sent));
                     self.record(&operation, &made);
                     self.pending = None;
+                    continue;
                 }
+                _ if struck.get().is_some() => return,
                 Ok(Outcome::Deferred) => {
                     self.deferred += 1;
                     self.pending = None;
+                    continue;
                 }
-                Ok(Outcome::Refused(answer)) => {
-                    self.unexpected.push(format!(
-                        "{}: {} was refused: {answer}",
-                        self.name,
-                        describe(&operation)
-                    ));
-                    self.pending = None;
-                }
-                Err(error) => {
-                    if !killed.get() {
-                        self.unexpected.push(format!(
-                            "{}: {} had no answer although the server was not killed yet: {error:#}",
-                            self.name,
-                            describe(&operation)
-                        ));
-                    }
-                    return;
-                }
-            }
+                Ok(Outcome::Refused(answer)) => format!("was refused: {answer}"),
+                Err(error) => format!("had no answer although nothing was done to the server yet: {error:#}"),
+            };
+            self.unexpected.push(format!("{}: {} {failed}", self.name, describe(&operation)));
+            return;
         }
     }
 

@@ -21,10 +21,9 @@ fn server() -> PathBuf {
     built
 }
 
-fn crash(arguments: &[&str]) -> Output {
+fn bench(arguments: &[&str]) -> Output {
     let data = tempfile::tempdir().expect("temporary folder");
     Command::new(env!("CARGO_BIN_EXE_millpond-bench"))
-        .arg("crash")
         .args(arguments)
         .arg("--data")
         .arg(data.path())
@@ -35,7 +34,7 @@ fn crash(arguments: &[&str]) -> Output {
 
 #[test]
 fn nothing_acknowledged_is_lost_in_five_kills() {
-    let output = crash(&["--rounds", "5"]);
+    let output = bench(&["crash", "--rounds", "5"]);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("SIGKILL"), "the report says what it does not test:\n{out}");
@@ -43,7 +42,49 @@ fn nothing_acknowledged_is_lost_in_five_kills() {
 
 #[test]
 fn a_disk_that_forgets_is_found_out() {
-    let output = crash(&["--rounds", "2", "--forget-last-round"]);
+    let output = bench(&["crash", "--rounds", "2", "--forget-last-round"]);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("LOST"), "{out}");
+}
+
+/// Whether the harness said that it cannot work here; the reason is printed.
+fn skipped(output: &Output) -> bool {
+    let err = String::from_utf8_lossy(&output.stderr);
+    let reason = err.lines().find(|line| line.starts_with("skipped"));
+    if let Some(reason) = reason {
+        eprintln!("{reason}");
+    }
+    reason.is_some()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_four_power_cuts() {
+    let output = bench(&["powercut", "--rounds", "4"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(skipped(&output) || out.contains("power cut"), "{out}\n{err}");
+}
+
+/// Whether system calls of the server can be made to fail.
+fn can_trace() -> bool {
+    let traced = Command::new("strace").args(["--seccomp-bpf", "--follow-forks", "true"]).output();
+    let can = traced.is_ok_and(|output| output.status.success());
+    if !can {
+        eprintln!("skipped: strace is not installed or not allowed here");
+    }
+    can
+}
+
+#[test]
+fn a_server_that_does_not_sync_loses_in_a_power_cut() {
+    if !can_trace() {
+        return;
+    }
+    let output = bench(&["powercut", "--rounds", "6", "--without", "fsync,fdatasync,syncfs"]);
+    if skipped(&output) {
+        return;
+    }
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("LOST"), "{out}");
