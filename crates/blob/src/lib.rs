@@ -92,6 +92,12 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// Names beginning with `prefix` and greater than `after`, ascending, at most `limit`, with sizes.
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(BlobKey, u64)>, BlobError>;
+
+    /// Damage that the store met by itself, when it was opened and in listings since. Reads report theirs to
+    /// their callers.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
 }
 
 /// A blob being written.

@@ -311,6 +311,7 @@ fn damaged_journal(row: u64, what: &str) -> Error {
 pub fn kv_error(error: KvError) -> Error {
     let kind = match &error {
         KvError::Busy(_) => Kind::Busy,
+        KvError::Damaged(..) => Kind::Damaged,
         KvError::PreconditionFailed(_) | KvError::Failed(_) => Kind::Internal,
     };
     Error::new(kind, error.to_string())

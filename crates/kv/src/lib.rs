@@ -7,6 +7,7 @@
 pub mod contract;
 mod memory;
 mod redb_kv;
+mod untouched;
 
 pub use memory::MemoryKv;
 pub use redb_kv::{RedbCounters, RedbKv};
@@ -49,12 +50,21 @@ pub enum KvError {
     /// Another writer was faster; read again and decide anew. Nothing was written.
     #[error("precondition failed on key {0:?}")]
     PreconditionFailed(Bytes),
+    /// Stored bytes are not what was written: the row of this key, or the file as a whole (an empty key).
+    /// Nothing of them was returned. Restore from a backup; fsck finds the extent.
+    #[error("the metadata store is damaged at {key}: {1}", key = key_text(.0))]
+    Damaged(Bytes, String),
     /// The store is busy; the same call may succeed later. Nothing was written.
     #[error("metadata store is busy: {0}")]
     Busy(String),
     /// The store failed. For a commit it is unknown whether it happened: stop writing until a restart.
     #[error("metadata store failed: {0}")]
     Failed(String),
+}
+
+/// A key for people: ASCII as it is, other bytes as `\xNN`.
+pub fn key_text(key: &[u8]) -> String {
+    format!("'{}'", key.escape_ascii())
 }
 
 /// The contract of a metadata store. All methods may be called at the same time.

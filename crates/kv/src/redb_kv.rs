@@ -6,17 +6,33 @@
 //! Why it stops: after a failed fsync nobody knows what is on the disk (the kernel marks the pages clean and
 //! the next fsync succeeds). So the first failed transaction ends all writing until the store is opened again;
 //! reads go on as far as redb allows.
+//!
+//! Why each value ends with a checksum of key and value: redb looks at its page checksums only when it repairs,
+//! so a bit that flipped on the disk would be read as if it had been written. And why reads catch panics: pages
+//! whose structure is destroyed make redb panic, and one bad page must not take a thread of the server with it.
+//! The file is described in docs/formats/metadata-file.md.
 
+use crate::untouched::Untouched;
 use crate::{Batch, Expect, Kv, KvError, Write};
 use async_trait::async_trait;
 use bytes::Bytes;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
-const PAIRS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("pairs");
+type Rows<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+
+/// Version 1: each value is followed by its [`checksum`].
+const ROWS: Rows<'static> = TableDefinition::new("rows-1");
+/// Version 0, before the first release: values alone.
+const ROWS_0: Rows<'static> = TableDefinition::new("pairs");
+/// Bytes of a checksum.
+const CHECKSUM_BYTES: usize = 4;
 
 /// Page cache of the database, in bytes. The engine keeps what it reads often in its own memory.
 const CACHE_BYTES: usize = 64 << 20;
@@ -75,12 +91,15 @@ impl RedbKv {
         create_directory(&directory).map_err(|e| failed("create the directory of", &e))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create(path).map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => KvError::Failed(format!(
-                "data directory {} is in use by another server; stop it, or choose another directory",
-                directory.display()
-            )),
-            e => failed("open", &e),
+        let database = guarded(|| {
+            builder.create(path).map_err(|e| match e {
+                DatabaseError::DatabaseAlreadyOpen => KvError::Failed(format!(
+                    "data directory {} is in use by another server; stop it, or choose another directory",
+                    directory.display()
+                )),
+                DatabaseError::Storage(redb::StorageError::Corrupted(why)) => damaged_file(&why),
+                e => failed("open", &e),
+            })
         })?;
         // The file's name must be durable before the first batch in it is acknowledged.
         sync_directory(&directory).map_err(|e| failed("sync the directory of", &e))?;
@@ -92,12 +111,40 @@ impl RedbKv {
         Self::start(Database::builder().create_with_backend(backend).map_err(store_failed)?)
     }
 
-    fn start(database: Database) -> Result<Self, KvError> {
-        // The table exists from here on, so that readers need not ask.
-        let txn = begin(&database)?;
-        txn.open_table(PAIRS).map_err(store_failed)?;
-        txn.commit().map_err(store_failed)?;
+    /// Opens the file for a look that leaves it as it is, even where opening has to recover from a crash:
+    /// what is written, then and later, stays in memory and is lost at the end. Also checks every page of the
+    /// file; what is wrong with them is the second value.
+    ///
+    /// # Errors
+    /// `Failed` when the file cannot be read, `Damaged` when it is beyond reading.
+    pub fn open_untouched(path: impl AsRef<Path>) -> Result<(Self, Option<String>), KvError> {
+        let path = path.as_ref();
+        let cannot = |e: &dyn std::fmt::Display| {
+            KvError::Failed(format!("cannot read the metadata store {}: {e}", path.display()))
+        };
+        let backend = Untouched::over(path).map_err(|e| cannot(&e))?;
+        let open = || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE_BYTES);
+            let mut database = builder.create_with_backend(backend).map_err(|e| match e {
+                DatabaseError::Storage(redb::StorageError::Corrupted(why)) => damaged_file(&why),
+                e => cannot(&e),
+            })?;
+            let pages = match catch_unwind(AssertUnwindSafe(|| database.check_integrity())) {
+                Ok(Ok(true)) => None,
+                Ok(Ok(false)) => Some("pages do not match their checksums".to_owned()),
+                Ok(Err(e)) => Some(e.to_string()),
+                Err(_) => Some("pages have no sound structure".to_owned()),
+            };
+            Ok((database, pages))
+        };
+        let (database, pages) = catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(damaged_file("its structure is destroyed")))?;
+        Ok((Self::start(database)?, pages))
+    }
 
+    fn start(database: Database) -> Result<Self, KvError> {
+        guarded(|| prepare(&database))?;
         let database = Arc::new(database);
         let counters = Arc::new(Counters::default());
         let (queue, requests) = mpsc::channel(QUEUE_BATCHES);
@@ -125,10 +172,12 @@ impl Kv for RedbKv {
     // On the async thread: a point read is a few microseconds from the cache, less than handing it over costs,
     // and redb holds no lock across its fsyncs.
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        let txn = self.database.begin_read().map_err(store_failed)?;
-        let table = txn.open_table(PAIRS).map_err(store_failed)?;
-        let value = table.get(key).map_err(store_failed)?;
-        Ok(value.map(|guard| Bytes::copy_from_slice(guard.value())))
+        guarded(|| {
+            let txn = self.database.begin_read().map_err(store_failed)?;
+            let table = txn.open_table(ROWS).map_err(store_failed)?;
+            let stored = table.get(key).map_err(store_failed)?;
+            stored.map(|guard| checked(key, guard.value()).map(Bytes::copy_from_slice)).transpose()
+        })
     }
 
     async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
@@ -163,14 +212,84 @@ impl Drop for RedbKv {
 }
 
 fn scan(database: &Database, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
-    let txn = database.begin_read().map_err(store_failed)?;
-    let table = txn.open_table(PAIRS).map_err(store_failed)?;
-    let mut pairs = Vec::new();
-    for pair in table.range::<&[u8]>(from..to).map_err(store_failed)?.take(limit) {
-        let (key, value) = pair.map_err(store_failed)?;
-        pairs.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())));
+    guarded(|| {
+        let txn = database.begin_read().map_err(store_failed)?;
+        let table = txn.open_table(ROWS).map_err(store_failed)?;
+        let mut pairs = Vec::new();
+        for pair in table.range::<&[u8]>(from..to).map_err(store_failed)?.take(limit) {
+            let (key, stored) = pair.map_err(store_failed)?;
+            let value = checked(key.value(), stored.value())?;
+            pairs.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value)));
+        }
+        Ok(pairs)
+    })
+}
+
+/// CRC-32 of key and value.
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(key);
+    crc.update(value);
+    crc.finalize().to_le_bytes()
+}
+
+/// The value in stored bytes.
+fn checked<'a>(key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], KvError> {
+    match stored.split_last_chunk::<CHECKSUM_BYTES>() {
+        Some((value, crc)) if *crc == checksum(key, value) => Ok(value),
+        _ => Err(KvError::Damaged(Bytes::copy_from_slice(key), "the row does not match its checksum".into())),
     }
-    Ok(pairs)
+}
+
+fn with_checksum(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(value.len() + CHECKSUM_BYTES);
+    stored.extend_from_slice(value);
+    stored.extend_from_slice(&checksum(key, value));
+    stored
+}
+
+/// Runs work on the database whose pages may be destroyed.
+fn guarded<T>(work: impl FnOnce() -> Result<T, KvError>) -> Result<T, KvError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged_file("its structure is destroyed")))
+}
+
+fn damaged_file(why: &str) -> KvError {
+    KvError::Damaged(Bytes::new(), why.to_owned())
+}
+
+/// Brings the file to version 1: an empty one gets its table, so that readers need not ask for it; rows of
+/// version 0 get their checksums, all in one transaction. A file of a newer version is refused untouched.
+fn prepare(database: &Database) -> Result<(), KvError> {
+    let tables: Vec<String> = {
+        let txn = database.begin_read().map_err(store_failed)?;
+        txn.list_tables().map_err(store_failed)?.map(|table| table.name().to_owned()).collect()
+    };
+    let has = |wanted: &Rows<'_>| tables.iter().any(|name| name == wanted.name());
+    if let Some(newer) = tables.iter().find(|name| *name != ROWS.name() && *name != ROWS_0.name()) {
+        return Err(KvError::Failed(format!(
+            "the metadata store has the table '{newer}': a newer Millpond wrote it; use that"
+        )));
+    }
+    if has(&ROWS) {
+        return Ok(());
+    }
+    let txn = begin(database)?;
+    {
+        let mut rows = txn.open_table(ROWS).map_err(store_failed)?;
+        if has(&ROWS_0) {
+            let old = txn.open_table(ROWS_0).map_err(store_failed)?;
+            for pair in old.iter().map_err(store_failed)? {
+                let (key, value) = pair.map_err(store_failed)?;
+                let stored = with_checksum(key.value(), value.value());
+                rows.insert(key.value(), stored.as_slice()).map_err(store_failed)?;
+            }
+        }
+    }
+    if has(&ROWS_0) {
+        tracing::info!("the metadata store is brought to version 1: checksums behind each row");
+        txn.delete_table(ROWS_0).map_err(store_failed)?;
+    }
+    txn.commit().map_err(store_failed)
 }
 
 fn run_committer(database: &Database, counters: &Counters, mut requests: mpsc::Receiver<Request>) {
@@ -190,7 +309,8 @@ fn run_committer(database: &Database, counters: &Counters, mut requests: mpsc::R
             }
             continue;
         }
-        match commit_group(database, &group) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| commit_group(database, &group)));
+        match outcome.unwrap_or_else(|_| Err(redb::Error::Corrupted("its structure is destroyed".into()))) {
             Ok(results) => {
                 let applied = results.iter().filter(|r| r.is_ok()).count() as u64;
                 counters.transactions.fetch_add(u64::from(applied > 0), Ordering::Relaxed);
@@ -217,15 +337,12 @@ fn commit_group(database: &Database, group: &[Request]) -> Result<Vec<Result<(),
     let txn = begin_quick_repair(database)?;
     let mut results = Vec::with_capacity(group.len());
     {
-        let mut table = txn.open_table(PAIRS)?;
+        let mut table = txn.open_table(ROWS)?;
         for Request { batch, .. } in group {
-            let result = match first_broken(&table, batch)? {
-                Some(key) => Err(KvError::PreconditionFailed(key)),
-                None => {
-                    apply(&mut table, batch)?;
-                    Ok(())
-                }
-            };
+            let result = judge(&table, batch)?;
+            if result.is_ok() {
+                apply(&mut table, batch)?;
+            }
             results.push(result);
         }
     }
@@ -237,22 +354,26 @@ fn commit_group(database: &Database, group: &[Request]) -> Result<Vec<Result<(),
     Ok(results)
 }
 
-fn first_broken(
+/// Whether all preconditions hold; the outer error is about the store.
+fn judge(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     batch: &Batch,
-) -> Result<Option<Bytes>, redb::Error> {
+) -> Result<Result<(), KvError>, redb::Error> {
     for (key, expect) in &batch.preconditions {
         let found = table.get(key.as_ref())?;
         let holds = match (expect, &found) {
             (Expect::Absent, None) => true,
-            (Expect::Value(value), Some(guard)) => guard.value() == value.as_ref(),
+            (Expect::Value(value), Some(guard)) => match checked(key, guard.value()) {
+                Ok(found) => found == value.as_ref(),
+                Err(damaged) => return Ok(Err(damaged)),
+            },
             _ => false,
         };
         if !holds {
-            return Ok(Some(key.clone()));
+            return Ok(Err(KvError::PreconditionFailed(key.clone())));
         }
     }
-    Ok(None)
+    Ok(Ok(()))
 }
 
 fn apply(
@@ -262,7 +383,7 @@ fn apply(
     for write in &batch.writes {
         match write {
             Write::Put(key, value) => {
-                table.insert(key.as_ref(), value.as_ref())?;
+                table.insert(key.as_ref(), with_checksum(key, value).as_slice())?;
             }
             Write::Delete(key) => {
                 table.remove(key.as_ref())?;
@@ -382,6 +503,55 @@ mod tests {
             panic!("a write after a failed fsync was acknowledged")
         };
         assert!(text.contains("restart"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_file_of_version_0_is_brought_to_version_1() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("meta.redb");
+        let rows: Vec<(String, String)> = (0..1_000).map(|n| (format!("k{n:04}"), format!("v{n}"))).collect();
+        {
+            let database = Database::create(&path).expect("created");
+            let txn = database.begin_write().expect("begun");
+            {
+                let mut table = txn.open_table(ROWS_0).expect("table");
+                for (key, value) in &rows {
+                    table.insert(key.as_bytes(), value.as_bytes()).expect("inserted");
+                }
+            }
+            txn.commit().expect("committed");
+        }
+        for _ in 0..2 {
+            let kv = RedbKv::open(&path).expect("opens");
+            let read = kv.scan(b"k", b"l", 10_000).await.expect("scan");
+            let wanted: Vec<(Bytes, Bytes)> =
+                rows.iter().map(|(k, v)| (k.clone().into(), v.clone().into())).collect();
+            assert_eq!(read, wanted);
+            let txn = kv.database.begin_read().expect("read");
+            let names: Vec<String> =
+                txn.list_tables().expect("tables").map(|table| table.name().to_owned()).collect();
+            assert_eq!(names, [ROWS.name()], "the old rows are gone");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_newer_version_is_refused_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("meta.redb");
+        let newer: Rows<'_> = TableDefinition::new("rows-2");
+        {
+            let database = Database::create(&path).expect("created");
+            let txn = database.begin_write().expect("begun");
+            txn.open_table(newer).expect("table").insert(&b"k"[..], &b"v"[..]).expect("inserted");
+            txn.commit().expect("committed");
+        }
+        let Err(KvError::Failed(text)) = RedbKv::open(&path) else { panic!("opened") };
+        assert!(text.contains("a newer Millpond"), "{text}");
+        let database = Database::open(&path).expect("opens");
+        let txn = database.begin_read().expect("read");
+        assert_eq!(txn.list_tables().expect("tables").count(), 1, "no table was added");
+        let table = txn.open_table(newer).expect("table");
+        assert_eq!(table.get(&b"k"[..]).expect("get").expect("there").value(), b"v");
     }
 
     #[test]

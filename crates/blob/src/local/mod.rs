@@ -106,7 +106,7 @@ impl LocalBlobs {
     ///
     /// # Errors
     /// `Failed`, naming the directory, if another process has it open or the file system refuses; also if a newer
-    /// version wrote it. Damage is no error: see [`LocalBlobs::damage`].
+    /// version wrote it. Damage is no error: see [`Blobs::damage`].
     pub fn open(directory: PathBuf) -> Result<Arc<LocalBlobs>, BlobError> {
         Self::open_with(directory, SEGMENT_BYTES_MAX)
     }
@@ -158,11 +158,6 @@ impl LocalBlobs {
             file_syncs: load(&self.shared.disk.file_syncs),
             files: load(&self.shared.files_published),
         }
-    }
-
-    /// Damage met when the store was opened and by listings since. Reads report theirs to their callers.
-    pub fn damage(&self) -> Vec<Damage> {
-        self.shared.small.damage()
     }
 }
 
@@ -265,6 +260,10 @@ impl Blobs for LocalBlobs {
         let shared = self.shared.clone();
         let (prefix, after) = (prefix.to_owned(), after.to_owned());
         blocking(move || shared.list(&prefix, &after, limit)).await
+    }
+
+    fn damage(&self) -> Vec<Damage> {
+        self.shared.small.damage()
     }
 }
 

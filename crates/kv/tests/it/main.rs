@@ -1,6 +1,7 @@
 //! Both adapters under the one contract, and what only a store on disk promises.
 #![allow(clippy::disallowed_methods, reason = "these tests start processes and own their directories")]
 
+mod damage;
 mod kill;
 mod redb_file;
 
