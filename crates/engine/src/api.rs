@@ -33,6 +33,8 @@ pub enum Kind {
     ParentNumberNeeded,
     /// The branch has uncommitted changes; commit or reset them.
     Dirty,
+    /// The repository holds something; delete it by the verb that means it.
+    NotEmpty,
     /// There is nothing to do.
     NoChanges,
     /// A condition of the request does not hold.

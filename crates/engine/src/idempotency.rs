@@ -29,16 +29,35 @@ pub struct Remembered(Arc<Mutex<State>>);
 
 /// What to do with a request.
 pub enum Begin {
-    /// No key was sent.
-    Plain,
-    /// First time: carry the claim into the context with the answer.
-    First(Claim),
+    /// Do it, and remember the answer with the change.
+    Go(Keyed),
     /// Seen before with the same request: give this answer again.
     Again(Bytes),
 }
 
-/// The right to answer one keyed request. Dropped without an answer, the key is free again.
-pub struct Claim {
+/// The right to do one request, which may have carried a key.
+pub struct Keyed(Option<Claim>);
+
+impl Keyed {
+    /// Work of the server's own.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether nothing has to be remembered.
+    pub fn is_plain(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Adds the answer to the context of the change. The change must then happen: call it under the lock
+    /// under which the request was decided, when nothing can refuse it any more.
+    pub fn answer(&mut self, context: &mut Context, result: impl FnOnce() -> Bytes) {
+        context.idempotency = self.0.as_mut().map(|claim| claim.answer(context.time, result()));
+    }
+}
+
+/// A key in use. Dropped without an answer, the key is free again.
+struct Claim {
     state: Arc<Mutex<State>>,
     scope: [u8; 32],
     fingerprint: [u8; 32],
@@ -46,9 +65,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The record of the answer, to be made durable with the change. The claim stays until it is dropped
-    /// after that.
-    pub fn answer(&mut self, time: Timestamp, result: Bytes) -> Idempotency {
+    fn answer(&mut self, time: Timestamp, result: Bytes) -> Idempotency {
         let done = Idempotency { scope: self.scope, fingerprint: self.fingerprint, result };
         self.answered = true;
         let mut state = self.state.lock();
@@ -95,7 +112,7 @@ impl Remembered {
         request: &[u8],
         now: Timestamp,
     ) -> Result<Begin> {
-        let Some(key) = &actor.idempotency_key else { return Ok(Begin::Plain) };
+        let Some(key) = &actor.idempotency_key else { return Ok(Begin::Go(Keyed::none())) };
         let mut scope = Writer::new();
         scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
         let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
@@ -120,7 +137,8 @@ impl Remembered {
             )),
             _ => {
                 state.known.insert(scope, Known::Running(fingerprint));
-                Ok(Begin::First(Claim { state: self.0.clone(), scope, fingerprint, answered: false }))
+                let claim = Claim { state: self.0.clone(), scope, fingerprint, answered: false };
+                Ok(Begin::Go(Keyed(Some(claim))))
             }
         }
     }
@@ -162,4 +180,38 @@ pub fn decode(bytes: Bytes) -> Result<(Idempotency, Timestamp)> {
         Ok((Idempotency { scope, fingerprint, result: r.bytes()? }, time))
     };
     parse().map_err(|e| Error::new(Kind::Damaged, format!("a remembered answer cannot be read: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(table: &Remembered, name: &str, request: &[u8]) -> Result<Begin> {
+        let actor = Actor { name: name.into(), idempotency_key: Some("k".into()), ..Actor::default() };
+        let repo = RepositoryName::parse("repo").expect("a repository name");
+        table.begin(&actor, "commit", &repo, request, Timestamp(0))
+    }
+
+    #[test]
+    fn a_key_is_refused_while_its_request_runs_and_free_when_that_was_refused() {
+        let table = Remembered(Default::default());
+        let first = begin(&table, "ada", b"1").expect("the first");
+        assert_eq!(begin(&table, "ada", b"1").err().map(|e| e.kind), Some(Kind::IdempotencyRunning));
+        assert_eq!(begin(&table, "ada", b"2").err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
+        assert!(matches!(begin(&table, "eve", b"2"), Ok(Begin::Go(_))), "another principal, another key");
+        drop(first);
+        assert!(matches!(begin(&table, "ada", b"2"), Ok(Begin::Go(_))));
+    }
+
+    #[test]
+    fn an_answered_key_gives_the_answer_and_nothing_to_another_request() {
+        let table = Remembered(Default::default());
+        let Ok(Begin::Go(mut keyed)) = begin(&table, "ada", b"1") else { panic!("the first goes") };
+        let mut context = Context::default();
+        keyed.answer(&mut context, || Bytes::from_static(b"done"));
+        drop(keyed);
+        assert!(context.idempotency.is_some());
+        assert!(matches!(begin(&table, "ada", b"1"), Ok(Begin::Again(answer)) if answer == "done"));
+        assert_eq!(begin(&table, "ada", b"2").err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
+    }
 }

@@ -134,6 +134,7 @@ pub fn status_of(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
         Kind::ParentNumberNeeded => (StatusCode::CONFLICT, "parent-number-needed"),
         Kind::Dirty => (StatusCode::BAD_REQUEST, "dirty"),
+        Kind::NotEmpty => (StatusCode::CONFLICT, "not-empty"),
         Kind::NoChanges => (StatusCode::BAD_REQUEST, "no-changes"),
         Kind::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition-failed"),
         Kind::Protected => (StatusCode::FORBIDDEN, "protected"),
@@ -170,6 +171,7 @@ fn describe(code: &str) -> (&'static str, &'static str) {
         }
         "parent-number-needed" => ("The commit is a merge", "Say which parent counts."),
         "dirty" => ("The branch has uncommitted changes", "Commit or reset them first."),
+        "not-empty" => ("The repository is not empty", "Delete it with `millpond repo delete`."),
         "no-changes" => ("There is nothing to do", ""),
         "precondition-failed" => {
             ("A condition of the request does not hold", "Read the present state first.")
@@ -204,6 +206,7 @@ mod tests {
             (Kind::Conflict, 409),
             (Kind::ParentNumberNeeded, 409),
             (Kind::Dirty, 400),
+            (Kind::NotEmpty, 409),
             (Kind::NoChanges, 400),
             (Kind::PreconditionFailed, 412),
             (Kind::Protected, 403),

@@ -79,6 +79,7 @@ impl From<Error> for S3Error {
             | Kind::Dirty
             | Kind::NoChanges
             | Kind::IdempotencyRunning => (409, "OperationAborted"),
+            Kind::NotEmpty => (409, "BucketNotEmpty"),
             Kind::PreconditionFailed => (412, "PreconditionFailed"),
             Kind::Protected | Kind::ReadOnly | Kind::Unauthenticated | Kind::Denied => (403, "AccessDenied"),
             Kind::Gone => (410, "NoSuchVersion"),

@@ -23,6 +23,12 @@ impl Service {
         p.engine.delete_repository(&p.actor, name, force).await
     }
 
+    /// Unpublishes a repository in which nothing ever was.
+    pub async fn delete_empty_repository(&self, caller: &Caller, name: &RepositoryName) -> Result<()> {
+        let p = self.permit(caller, &[(Action::DeleteRepository, Resource::Repository(name))])?;
+        p.engine.delete_empty_repository(&p.actor, name).await
+    }
+
     /// One repository.
     pub async fn get_repository(&self, caller: &Caller, name: &RepositoryName) -> Result<RepositoryInfo> {
         let p = self.permit(caller, &[(Action::ReadRepository, Resource::Repository(name))])?;

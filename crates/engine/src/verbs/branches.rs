@@ -1,12 +1,14 @@
 //! Create, delete, describe and list branches.
 
 use super::repositories::{page_of, page_start};
+use super::train::commit_answer;
 use crate::engine::{Created, Engine};
 use crate::idempotency::Begin;
 use crate::journal::{Submission, Ticket};
 use crate::record::Record;
 use crate::state::{Branch, BranchState, RepoState};
 use crate::{Actor, BranchInfo, Error, Kind, Page, PageRequest, Result, Thing};
+use bytes::Bytes;
 use millpond_types::{BranchName, CommitId, RefExpr, RepositoryName, TagName, Writer};
 
 impl Engine {
@@ -23,10 +25,9 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&format!("{source:?}")).u8(u8::from(hidden));
-        let mut claim = match self.begin(actor, "create-branch", repository, &request.finish())? {
+        let mut keyed = match self.begin(actor, "create-branch", repository, &request.finish())? {
             Begin::Again(answer) => return self.same_commit(answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
@@ -47,7 +48,7 @@ impl Engine {
             };
             state.apply(&record, Some(&branch));
             let mut context = self.context(actor, "create");
-            context.idempotency = claim.as_mut().map(|c| c.answer(context.time, head.0.to_vec().into()));
+            keyed.answer(&mut context, || commit_answer(&head));
             Ok(self.submit(Submission {
                 context,
                 records: vec![record],
@@ -79,6 +80,12 @@ impl Engine {
         force: bool,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).u8(u8::from(force));
+        let mut keyed = match self.begin(actor, "delete-branch", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         if repo.info().default_branch == *name {
@@ -97,7 +104,8 @@ impl Engine {
             let record = Record::BranchDeleted { uid: repo.uid, branch: name.clone(), head: of_branch.head };
             of_branch.apply(&record);
             state.apply(&record, None);
-            let context = self.context(actor, "delete");
+            let mut context = self.context(actor, "delete");
+            keyed.answer(&mut context, Bytes::new);
             Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
         })();
         self.settle(decided).await

@@ -1,6 +1,6 @@
 //! Commit: everything staged up to one point, or chosen paths of it.
 
-use super::train::{Move, Staging};
+use super::train::{Move, Staging, commit_answer};
 use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::state::Repo;
@@ -21,10 +21,9 @@ impl Engine {
     ) -> Result<CommitInfo> {
         self.journal.admit()?;
         check_metadata(request.metadata.keys())?;
-        let mut claim = match self.begin(actor, "commit", repository, &fingerprint(name, &request))? {
+        let mut keyed = match self.begin(actor, "commit", repository, &fingerprint(name, &request))? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, request.force)?;
@@ -67,7 +66,7 @@ impl Engine {
         let upto_seq = staging.upto_seq();
         nodes.push(staging.new);
         let to = Move { new: id, tree, commit: Some(Arc::new(commit.clone())), upto_seq, working, nodes };
-        let ticket = self.move_head(actor, "commit", &repo, &branch, claim.as_mut(), to)?;
+        let ticket = self.move_head(actor, "commit", &repo, &branch, &mut keyed, commit_answer(&id), to)?;
         drop(train);
         ticket.durable().await?;
         Ok(CommitInfo { id, commit })

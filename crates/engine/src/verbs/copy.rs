@@ -2,8 +2,10 @@
 
 use crate::address;
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::{Actor, Error, Kind, ObjectInfo, Result, Thing, WriteCondition};
-use millpond_types::{Attributes, BranchName, ObjectPath, RefExpr, RepositoryName};
+use bytes::Bytes;
+use millpond_types::{Attributes, BranchName, ObjectPath, RefExpr, RepositoryName, Writer};
 use std::sync::Arc;
 
 /// What to copy, and under which conditions.
@@ -33,6 +35,23 @@ impl Engine {
         request: CopyRequest<'_>,
     ) -> Result<ObjectInfo> {
         self.journal.admit()?;
+        // Of the request, not of what it finds: the source may have changed when the request is repeated.
+        let mut fingerprint = Writer::new();
+        fingerprint.text(name.as_str()).bytes(path.as_bytes());
+        fingerprint.text(&request.source.text).bytes(request.source_path.as_bytes());
+        match &request.attributes {
+            None => fingerprint.u8(0),
+            Some(attributes) => fingerprint.u8(1).bytes(&attributes.encode()),
+        };
+        request.source_condition.fingerprint(&mut fingerprint);
+        request.condition.fingerprint(&mut fingerprint);
+        fingerprint.u8(u8::from(request.force));
+        let keyed = match self.begin(actor, "copy-object", repository, &fingerprint.finish())? {
+            Begin::Again(answer) => {
+                return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
+            }
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name)?;
         let view = self.resolve_view(&repo, request.source).await?;
@@ -51,7 +70,7 @@ impl Engine {
             super::put::check_attributes(&attributes)?;
             entry.attributes = Arc::new(attributes);
         }
-        self.stage_entry(actor, context, &repo, &branch, path.clone(), Arc::new(entry), &request.condition)
+        self.stage_entry(keyed, context, &repo, &branch, path.clone(), Arc::new(entry), &request.condition)
             .await
     }
 
@@ -66,11 +85,17 @@ impl Engine {
         force: bool,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).bytes(path.as_bytes()).u8(u8::from(force)).map(metadata.iter());
+        let mut keyed = match self.begin(actor, "set-object-metadata", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, force)?;
         let context = self.context(actor, "set-object-metadata");
-        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
+        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, current| {
             let current = current[0].as_ref().ok_or_else(|| {
                 Error::new(Kind::NotFound(Thing::Object), format!("object '{}' not found", path.to_text()))
             })?;
@@ -80,6 +105,7 @@ impl Engine {
             attributes.metadata.extend(metadata.clone());
             super::put::check_attributes(&attributes)?;
             entry.attributes = Arc::new(attributes);
+            keyed.answer(context, Bytes::new);
             Ok((vec![(path.clone(), Some(Arc::new(entry)))], vec![], ()))
         })
         .await

@@ -1,9 +1,11 @@
 //! Deleting one path or several.
 
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::record::StagedOp;
 use crate::{Actor, DeleteFailure, Error, Kind, Result, Thing, WriteCondition};
-use millpond_types::{BranchName, ObjectPath, RepositoryName};
+use bytes::Bytes;
+use millpond_types::{BranchName, DecodeError, ObjectPath, Reader, RepositoryName, Writer};
 
 impl Engine {
     /// Deletes a path. A missing object is no error unless a condition asks for it.
@@ -32,17 +34,27 @@ impl Engine {
         force: bool,
     ) -> Result<Vec<DeleteFailure>> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).u8(u8::from(force)).uint(paths.len() as u64);
+        for (path, condition) in &paths {
+            request.bytes(path.as_bytes());
+            condition.fingerprint(&mut request);
+        }
+        let mut keyed = match self.begin(actor, "delete-objects", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, take_failures).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, force)?;
         let context = self.context(actor, "delete-object");
-        if paths.iter().all(|(_, condition)| condition.is_empty()) {
+        if keyed.is_plain() && paths.iter().all(|(_, condition)| condition.is_empty()) {
             let ops = paths.into_iter().map(|(path, _)| (path, None)).collect();
             self.stage(context, &repo, &branch, ops)?.durable().await?;
             return Ok(vec![]);
         }
         let keys: Vec<ObjectPath> = paths.iter().map(|(path, _)| path.clone()).collect();
-        self.stage_judged(context, &repo, &branch, &keys, |_, current| {
+        self.stage_judged(context, &repo, &branch, &keys, |context, current| {
             let mut ops: Vec<StagedOp> = Vec::new();
             let mut failures = Vec::new();
             for ((path, condition), entry) in paths.iter().zip(current) {
@@ -53,8 +65,28 @@ impl Engine {
                     Err(error) => failures.push(DeleteFailure { path: path.to_bytes(), error }),
                 }
             }
+            keyed.answer(context, || put_failures(&failures));
             Ok((ops, vec![], failures))
         })
         .await
     }
+}
+
+/// The answer to remember: what was not deleted. A condition that does not hold is the only reason.
+fn put_failures(failures: &[DeleteFailure]) -> Bytes {
+    let mut w = Writer::new();
+    w.uint(failures.len() as u64);
+    for failure in failures {
+        w.bytes(&failure.path).text(&failure.error.message);
+    }
+    w.finish().into()
+}
+
+fn take_failures(r: &mut Reader) -> std::result::Result<Vec<DeleteFailure>, DecodeError> {
+    let mut failures = Vec::new();
+    for _ in 0..r.uint()? {
+        let path = r.bytes()?;
+        failures.push(DeleteFailure { path, error: Error::new(Kind::PreconditionFailed, r.text()?) });
+    }
+    Ok(failures)
 }

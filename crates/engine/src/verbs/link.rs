@@ -2,8 +2,9 @@
 
 use crate::address::{self, DataName};
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::{Actor, LinkRequest, ObjectInfo, Result};
-use millpond_types::{BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName};
+use millpond_types::{BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Timestamp, Writer};
 use std::sync::Arc;
 
 impl Engine {
@@ -31,6 +32,18 @@ impl Engine {
         request: LinkRequest,
     ) -> Result<ObjectInfo> {
         self.journal.admit()?;
+        let mut fingerprint = Writer::new();
+        fingerprint.text(name.as_str()).bytes(path.as_bytes()).text(&request.physical_address);
+        fingerprint.text(&request.checksum).uint(request.size);
+        fingerprint.text(&format!("{:?}", request.mtime.map(Timestamp::millis)));
+        fingerprint.bytes(&request.attributes.encode()).u8(u8::from(request.force));
+        request.condition.fingerprint(&mut fingerprint);
+        let keyed = match self.begin(actor, "link-object", repository, &fingerprint.finish())? {
+            Begin::Again(answer) => {
+                return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
+            }
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, request.force)?;
@@ -49,6 +62,6 @@ impl Engine {
             attributes: Arc::new(request.attributes),
             extra: Default::default(),
         });
-        self.stage_entry(actor, context, &repo, &branch, path.clone(), entry, &request.condition).await
+        self.stage_entry(keyed, context, &repo, &branch, path.clone(), entry, &request.condition).await
     }
 }

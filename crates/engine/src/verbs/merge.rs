@@ -1,9 +1,9 @@
 //! Merge, revert and cherry-pick: one three-way merge, three choices of base and source.
 
 use super::commit::check_metadata;
-use super::train::{Move, Staging};
+use super::train::{Move, Staging, commit_answer};
 use crate::engine::Engine;
-use crate::idempotency::{Begin, Claim};
+use crate::idempotency::{Begin, Keyed};
 use crate::state::{Branch, Repo};
 use crate::{Actor, CommitInfo, CommitOverrides, Error, Kind, MergeRequest, MergeStrategy, Result};
 use millpond_tree::{NewNodes, Strategy};
@@ -30,10 +30,9 @@ impl Engine {
         check_metadata(request.metadata.keys())?;
         let mut fingerprint = Writer::new();
         fingerprint.text(&format!("{source:?}")).text(destination.as_str()).text(&format!("{request:?}"));
-        let mut claim = match self.begin(actor, "merge", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "merge", repository, &fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit(answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, request.force)?;
@@ -73,7 +72,7 @@ impl Engine {
             parents: if request.squash { vec![head] } else { vec![head, source_id] },
             generation: dest_commit.generation.max(source_commit.generation) + 1,
         };
-        let ticket = self.land(actor, "merge", &repo, &branch, claim.as_mut(), staging, &commit, nodes)?;
+        let ticket = self.land(actor, "merge", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
         drop(train);
         ticket.durable().await?;
         Ok(commit.id())
@@ -96,10 +95,9 @@ impl Engine {
         check_metadata(overrides.metadata.iter().flat_map(|m| m.keys()))?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number}{overrides:?}{allow_empty}"));
-        let mut claim = match self.begin(actor, "revert", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "revert", repository, &fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
@@ -136,7 +134,7 @@ impl Engine {
         let commit = self
             .next_commit(actor, &repo, &staging, tree, message, overrides.metadata.unwrap_or_default())
             .await?;
-        let ticket = self.land(actor, "revert", &repo, &branch, claim.as_mut(), staging, &commit, nodes)?;
+        let ticket = self.land(actor, "revert", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
         drop(train);
         ticket.durable().await?;
         Ok(CommitInfo { id: commit.id(), commit })
@@ -158,10 +156,9 @@ impl Engine {
         check_metadata(overrides.metadata.iter().flat_map(|m| m.keys()))?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number:?}{overrides:?}"));
-        let mut claim = match self.begin(actor, "cherry-pick", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "cherry-pick", repository, &fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
@@ -188,8 +185,7 @@ impl Engine {
         metadata.insert("cherry-pick-origin".to_owned(), picked_id.to_hex());
         metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
         let commit = self.next_commit(actor, &repo, &staging, tree, message, metadata).await?;
-        let ticket =
-            self.land(actor, "cherry-pick", &repo, &branch, claim.as_mut(), staging, &commit, nodes)?;
+        let ticket = self.land(actor, "cherry-pick", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
         drop(train);
         ticket.durable().await?;
         Ok(CommitInfo { id: commit.id(), commit })
@@ -321,7 +317,7 @@ impl Engine {
         verb: &str,
         repo: &Arc<Repo>,
         branch: &Branch,
-        claim: Option<&mut Claim>,
+        keyed: &mut Keyed,
         staging: Staging,
         commit: &Commit,
         nodes: NewNodes,
@@ -334,6 +330,6 @@ impl Engine {
             working: commit.tree,
             nodes: vec![nodes],
         };
-        self.move_head(actor, verb, repo, branch, claim, to)
+        self.move_head(actor, verb, repo, branch, keyed, commit_answer(&to.new), to)
     }
 }

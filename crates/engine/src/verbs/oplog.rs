@@ -2,11 +2,13 @@
 
 use super::train::Move;
 use crate::engine::{Created, Engine, kv_error};
+use crate::idempotency::{Begin, Keyed};
 use crate::journal::Submission;
 use crate::record::Record;
 use crate::state::{Branch, BranchState, Repo};
 use crate::{Actor, Error, Kind, Page, RefMove, Result, Thing, keys, tables};
-use millpond_types::{BranchName, RepositoryName};
+use bytes::Bytes;
+use millpond_types::{BranchName, Reader, RepositoryName, Writer};
 use std::sync::Arc;
 
 impl Engine {
@@ -24,7 +26,7 @@ impl Engine {
 
     pub(crate) async fn moves_of(
         &self,
-        repo: &Arc<Repo>,
+        repo: &Repo,
         name: Option<&str>,
         before: Option<u64>,
         amount: usize,
@@ -67,6 +69,15 @@ impl Engine {
         force: bool,
     ) -> Result<(RefMove, RefMove)> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).u8(u8::from(force));
+        let mut keyed = match self.begin(actor, "undo", repository, &request.finish())? {
+            Begin::Again(answer) => {
+                let undone = self.same(answer, Reader::uint).await?;
+                return self.undo_of(&*self.repo(repository)?, name, undone).await;
+            }
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         let found = repo.state.read().branches.get(name).cloned();
@@ -95,20 +106,37 @@ impl Engine {
                     working: commit.tree,
                     nodes: vec![],
                 };
-                let ticket = self.move_head(actor, "undo", &repo, &branch, None, to)?;
+                let ticket =
+                    self.move_head(actor, "undo", &repo, &branch, &mut keyed, undo_answer(&last), to)?;
                 drop(train);
                 ticket.durable().await?;
                 last
             }
-            None => self.undelete(actor, &repo, name).await?,
+            None => self.undelete(actor, &mut keyed, &repo, name).await?,
         };
-        // Others may have moved it again by now.
-        let page = self.moves_of(&repo, Some(name.as_str()), None, 64).await?;
-        let made = page.items.into_iter().find(|m| m.cause == "undo" && !m.is_tag && m.new == undone.old);
-        let made = made.ok_or_else(|| {
-            Error::new(Kind::Busy, format!("'{name}' was moved back, but has been moved on many times since"))
-        })?;
-        Ok((made, undone))
+        self.undo_of(&repo, name, undone.sequence).await
+    }
+
+    /// The undo of a move, and the move: the first such move of that name after it. There may be any number
+    /// of newer ones by now.
+    async fn undo_of(&self, repo: &Repo, name: &BranchName, undone: u64) -> Result<(RefMove, RefMove)> {
+        let mut newer: Vec<RefMove> = Vec::new();
+        let mut before = None;
+        loop {
+            let page = self.moves_of(repo, Some(name.as_str()), before, 64).await?;
+            for moved in page.items {
+                if moved.sequence == undone {
+                    let is_undo = |m: &RefMove| m.cause == "undo" && !m.is_tag && m.new == moved.old;
+                    let made = newer.into_iter().rev().find(is_undo);
+                    return made.map(|made| (made, moved)).ok_or_else(|| lost_move(name));
+                }
+                before = Some(moved.sequence);
+                newer.push(moved);
+            }
+            if !page.has_more {
+                return Err(lost_move(name));
+            }
+        }
     }
 
     async fn last_move(&self, repo: &Arc<Repo>, name: &BranchName) -> Result<RefMove> {
@@ -121,7 +149,13 @@ impl Engine {
         })
     }
 
-    async fn undelete(&self, actor: &Actor, repo: &Arc<Repo>, name: &BranchName) -> Result<RefMove> {
+    async fn undelete(
+        &self,
+        actor: &Actor,
+        keyed: &mut Keyed,
+        repo: &Arc<Repo>,
+        name: &BranchName,
+    ) -> Result<RefMove> {
         let last = self.last_move(repo, name).await?;
         let (Some(head), None) = (last.old, last.new) else {
             return Err(Error::new(Kind::Busy, format!("'{name}' is being deleted; try again")));
@@ -138,10 +172,22 @@ impl Engine {
                 Record::BranchCreated { uid: repo.uid, branch: name.clone(), head, tree, hidden: false };
             state.apply(&record, Some(&branch));
             let created = Some(Created::Branch(branch));
-            let context = self.context(actor, "undo");
+            let mut context = self.context(actor, "undo");
+            keyed.answer(&mut context, || undo_answer(&last));
             Ok(self.submit(Submission { context, records: vec![record], nodes: None, created }))
         })();
         self.settle(decided).await?;
         Ok(last)
     }
+}
+
+/// The answer to remember: which move was undone. The rest is in the ref log.
+fn undo_answer(undone: &RefMove) -> Bytes {
+    let mut w = Writer::new();
+    w.uint(undone.sequence);
+    w.finish().into()
+}
+
+fn lost_move(name: &BranchName) -> Error {
+    Error::new(Kind::Internal, format!("'{name}' was moved back, but its ref log does not tell"))
 }

@@ -2,7 +2,7 @@
 
 use crate::address::{self, DataName};
 use crate::engine::Engine;
-use crate::idempotency::Begin;
+use crate::idempotency::{Begin, Keyed};
 use crate::nodes::store_error;
 use crate::state::{Branch, Repo};
 use crate::{Actor, Digests, Error, Kind, ObjectInfo, PutRequest, Result};
@@ -11,7 +11,7 @@ use md5::Md5;
 use millpond_blob::BlobWriter;
 use millpond_types::limits::{ATTRIBUTES_BYTES_MAX, OBJECT_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use millpond_types::{
-    Address, BranchName, Checksum, Content, ContentHash, Entry, ObjectPath, Reader, RepositoryName, Writer,
+    Address, BranchName, Checksum, Content, ContentHash, Entry, ObjectPath, RepositoryName, Writer,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -206,17 +206,21 @@ impl ObjectWriter {
             attributes: Arc::new(request.attributes),
             extra,
         });
-        engine.stage_entry(&actor, context, &repo, &branch, path, entry, &request.condition).await
+        let fingerprint = fingerprint(&branch, &path, &entry, &request.condition);
+        let keyed = match engine.begin(&actor, "put-object", &repo.info().name, &fingerprint)? {
+            Begin::Again(answer) => return engine.same_entry(answer, &repo, path).await,
+            Begin::Go(keyed) => keyed,
+        };
+        engine.stage_entry(keyed, context, &repo, &branch, path, entry, &request.condition).await
     }
 }
 
 impl Engine {
-    /// Stages one entry under a condition, waits until it is durable, and describes it. Repeated with the
-    /// same idempotency key it stages nothing and describes the first one.
+    /// Stages one entry under a condition, waits until it is durable, and describes it.
     #[allow(clippy::too_many_arguments)]
     pub(crate) async fn stage_entry(
         &self,
-        actor: &Actor,
+        mut keyed: Keyed,
         context: crate::record::Context,
         repo: &Arc<Repo>,
         branch: &Arc<Branch>,
@@ -224,43 +228,50 @@ impl Engine {
         entry: Arc<Entry>,
         condition: &crate::WriteCondition,
     ) -> Result<ObjectInfo> {
-        let mut claim =
-            match self.begin(actor, &context.verb, &repo.info().name, &fingerprint(branch, &path, &entry))? {
-                Begin::Plain => None,
-                Begin::First(claim) => Some(claim),
-                Begin::Again(answer) => {
-                    self.journal.barrier().await?;
-                    let entry = Entry::decode(&mut Reader::new(answer)).map_err(|e| {
-                        Error::new(Kind::Damaged, format!("a remembered answer cannot be read: {e}"))
-                    })?;
-                    return Ok(describe(repo, path, &entry));
-                }
-            };
-        if condition.is_empty() && claim.is_none() {
+        if condition.is_empty() && keyed.is_plain() {
             let op = (path.clone(), Some(entry.clone()));
             self.stage(context, repo, branch, vec![op])?.durable().await?;
         } else {
             self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |context, current| {
                 condition.judge(&path, current[0].as_deref())?;
-                context.idempotency = claim.as_mut().map(|c| {
-                    let mut w = Writer::new();
-                    entry.encode(&mut w);
-                    c.answer(context.time, w.finish().into())
-                });
+                keyed.answer(context, || entry_answer(&entry));
                 Ok((vec![(path.clone(), Some(entry.clone()))], vec![], ()))
             })
             .await?;
         }
         Ok(describe(repo, path, &entry))
     }
+
+    /// What a repeated write is told.
+    pub(crate) async fn same_entry(
+        &self,
+        answer: Bytes,
+        repo: &Repo,
+        path: ObjectPath,
+    ) -> Result<ObjectInfo> {
+        Ok(describe(repo, path, &self.same(answer, Entry::decode).await?))
+    }
 }
 
 /// What makes two writes the same request: all but the time and where the bytes went.
-fn fingerprint(branch: &Branch, path: &ObjectPath, entry: &Entry) -> Vec<u8> {
+fn fingerprint(
+    branch: &Branch,
+    path: &ObjectPath,
+    entry: &Entry,
+    condition: &crate::WriteCondition,
+) -> Vec<u8> {
     let mut w = Writer::new();
     w.text(branch.name.as_str()).bytes(path.as_bytes()).raw(&entry.hash().0).uint(entry.size);
     w.text(&entry.checksum.to_text()).bytes(&entry.attributes.encode());
+    condition.fingerprint(&mut w);
     w.finish()
+}
+
+/// The answer to remember of a write.
+pub(crate) fn entry_answer(entry: &Entry) -> Bytes {
+    let mut w = Writer::new();
+    entry.encode(&mut w);
+    w.finish().into()
 }
 
 /// An entry as callers see it.

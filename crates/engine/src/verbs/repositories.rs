@@ -1,11 +1,13 @@
 //! Create, delete, describe and list repositories.
 
 use crate::engine::{Created, Engine, first_branch};
-use crate::journal::Submission;
+use crate::idempotency::{Begin, Keyed};
+use crate::journal::{Submission, Ticket};
 use crate::record::Record;
-use crate::state::new_repo_state;
+use crate::state::{Repo, RepoState, new_repo_state};
 use crate::{Actor, Error, Kind, NewRepository, Page, PageRequest, RepositoryInfo, Result};
-use millpond_types::{Commit, Metadata, RepositoryName, TreeId};
+use bytes::Bytes;
+use millpond_types::{Commit, Metadata, Reader, RepositoryName, TreeId, Writer};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,7 +15,16 @@ impl Engine {
     /// Creates a repository whose default branch is at an empty first commit (API-9.7).
     pub async fn create_repository(&self, actor: &Actor, new: NewRepository) -> Result<RepositoryInfo> {
         self.journal.admit()?;
-        let context = self.context(actor, "create");
+        let mut request = Writer::new();
+        request.text(&new.storage_namespace).text(new.default_branch.as_str()).u8(u8::from(new.read_only));
+        let mut keyed = match self.begin(actor, "create-repository", &new.name, &request.finish())? {
+            Begin::Again(answer) => {
+                let (_, state) = crate::tables::decode_repository(self.same(answer, Reader::bytes).await?)?;
+                return Ok((*state.info).clone());
+            }
+            Begin::Go(keyed) => keyed,
+        };
+        let mut context = self.context(actor, "create");
         let commit = Arc::new(Commit {
             committer: String::new(),
             message: "Repository created".to_owned(),
@@ -65,6 +76,11 @@ impl Engine {
                         commit,
                     };
                     let created = Some(Created::Repo(repo));
+                    keyed.answer(&mut context, || {
+                        let mut w = Writer::new();
+                        w.bytes(&crate::tables::encode_repository(uid, &info));
+                        w.finish().into()
+                    });
                     let ticket =
                         self.submit(Submission { context, records: vec![record], nodes: None, created });
                     Ok((info, ticket))
@@ -86,15 +102,15 @@ impl Engine {
     /// Unpublishes a repository. Its number is never used again.
     pub async fn delete_repository(&self, actor: &Actor, name: &RepositoryName, force: bool) -> Result<()> {
         self.journal.admit()?;
+        let mut keyed = match self.begin(actor, "delete-repository", name, &[u8::from(force)])? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(name)?;
         self.writable(&repo, force)?;
         let decided = repo.decide().map(|mut state| {
-            let record = Record::RepositoryDeleted { uid: repo.uid };
-            state.apply(&record, None);
-            self.root.decide().remove(repo.uid);
-            let context = self.context(actor, "delete");
-            let submission = Submission { context, records: vec![record], nodes: None, created: None };
-            (self.submit(submission), state.branches.clone())
+            let ticket = self.unpublish(actor, &mut keyed, &repo, &mut state);
+            (ticket, state.branches.clone())
         });
         let decided = decided.map(|(ticket, branches)| {
             // A branch's lock comes before its repository's, so its turn is after that one is given back. By
@@ -105,6 +121,53 @@ impl Engine {
             ticket
         });
         self.settle(decided).await
+    }
+
+    /// Unpublishes a repository in which nothing ever was: its default branch at the first commit, without an
+    /// object. A write that comes first makes this refuse; one that comes later finds no branch.
+    pub async fn delete_empty_repository(&self, actor: &Actor, name: &RepositoryName) -> Result<()> {
+        self.journal.admit()?;
+        let mut keyed = match self.begin(actor, "delete-empty-repository", name, &[])? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
+        let repo = self.repo(name)?;
+        self.writable(&repo, false)?;
+        let branch = self.branch(&repo, &repo.info().default_branch)?;
+        loop {
+            let before = self.decided(&branch)?;
+            let (tree, _) = self.fold_view(&repo, &before).await?;
+            let untouched =
+                tree == TreeId::EMPTY && self.stored_commit(&repo, &before.head).await?.parents.is_empty();
+            let decided = {
+                let mut of_branch = branch.state.decide();
+                if of_branch.next_seq != before.next_seq || of_branch.head != before.head {
+                    continue;
+                }
+                repo.decide().and_then(|mut state| {
+                    if !untouched || state.branches.len() > 1 || !state.tags.is_empty() {
+                        return Err(Error::new(
+                            Kind::NotEmpty,
+                            format!("repository '{name}' holds objects, branches, tags or commits"),
+                        ));
+                    }
+                    let ticket = self.unpublish(actor, &mut keyed, &repo, &mut state);
+                    of_branch.deleted = true;
+                    Ok(ticket)
+                })
+            };
+            return self.settle(decided).await;
+        }
+    }
+
+    /// Takes the repository away; the caller marks its branches.
+    fn unpublish(&self, actor: &Actor, keyed: &mut Keyed, repo: &Arc<Repo>, state: &mut RepoState) -> Ticket {
+        let record = Record::RepositoryDeleted { uid: repo.uid };
+        state.apply(&record, None);
+        self.root.decide().remove(repo.uid);
+        let mut context = self.context(actor, "delete");
+        keyed.answer(&mut context, Bytes::new);
+        self.submit(Submission { context, records: vec![record], nodes: None, created: None })
     }
 
     /// One repository.
@@ -128,6 +191,15 @@ impl Engine {
         remove: &[String],
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.map(set.iter());
+        remove.iter().for_each(|key| {
+            request.text(key);
+        });
+        let mut keyed = match self.begin(actor, "repository-metadata", name, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(name)?;
         let ticket = {
             let mut state = repo.decide()?;
@@ -136,7 +208,8 @@ impl Engine {
             metadata.retain(|key, _| !remove.contains(key));
             let record = Record::RepositoryMetadata { uid: repo.uid, metadata };
             state.apply(&record, None);
-            let context = self.context(actor, "repository-metadata");
+            let mut context = self.context(actor, "repository-metadata");
+            keyed.answer(&mut context, Bytes::new);
             self.submit(Submission { context, records: vec![record], nodes: None, created: None })
         };
         ticket.durable().await

@@ -1,6 +1,6 @@
 //! Reset drops staged changes; hard reset moves the head.
 
-use super::train::Move;
+use super::train::{Move, commit_answer};
 use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::{Actor, ResetScope, Result};
@@ -19,6 +19,17 @@ impl Engine {
         force: bool,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).u8(u8::from(force));
+        match &scope {
+            ResetScope::All => request.u8(0),
+            ResetScope::Prefix(prefix) => request.u8(1).bytes(prefix),
+            ResetScope::Path(path) => request.u8(2).bytes(path.as_bytes()),
+        };
+        let mut keyed = match self.begin(actor, "reset", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         let branch = self.branch(&repo, name)?;
@@ -64,7 +75,15 @@ impl Engine {
                 (staging.upto_seq(), working, vec![staging.new, new])
             }
         };
-        let ticket = self.replace_staging(actor, "reset", &repo, &branch, upto, working, nodes)?;
+        let ticket = self.replace_staging(
+            self.context(actor, "reset"),
+            &mut keyed,
+            &repo,
+            &branch,
+            upto,
+            working,
+            nodes,
+        )?;
         drop(train);
         ticket.durable().await
     }
@@ -81,10 +100,9 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&target.text);
-        let mut claim = match self.begin(actor, "hard-reset", repository, &request.finish())? {
+        let mut keyed = match self.begin(actor, "hard-reset", repository, &request.finish())? {
             Begin::Again(answer) => return self.same_commit(answer).await.map(|_| ()),
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
@@ -95,7 +113,8 @@ impl Engine {
         let upto_seq = staging.upto_seq();
         let to =
             Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
-        let ticket = self.move_head(actor, "hard-reset", &repo, &branch, claim.as_mut(), to)?;
+        let ticket =
+            self.move_head(actor, "hard-reset", &repo, &branch, &mut keyed, commit_answer(&id), to)?;
         drop(train);
         ticket.durable().await
     }

@@ -7,14 +7,31 @@ use crate::journal::{Submission, Ticket};
 use crate::record::{Context, Record, StagedOp};
 use crate::resolve::View;
 use crate::state::{Branch, BranchState, Repo};
-use crate::{Error, Kind, Result, Thing, WriteCondition};
-use millpond_types::{Entry, ObjectPath};
+use crate::{Error, EtagMatch, Kind, Result, Thing, WriteCondition};
+use millpond_types::{Entry, ObjectPath, Writer};
 use std::sync::Arc;
 
 impl WriteCondition {
     /// Whether there is nothing to judge.
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
+    }
+
+    /// Its part of what makes two requests the same.
+    pub(crate) fn fingerprint(&self, w: &mut Writer) {
+        for etags in [&self.if_match, &self.if_none_match] {
+            match etags {
+                None => w.u8(0),
+                Some(EtagMatch::Any) => w.u8(1),
+                Some(EtagMatch::OneOf(list)) => {
+                    w.u8(2).uint(list.len() as u64);
+                    list.iter().for_each(|etag| {
+                        w.text(etag);
+                    });
+                    &mut *w
+                }
+            };
+        }
     }
 
     /// Judges the condition against what is there.

@@ -1,11 +1,13 @@
 //! Create, delete, describe and list tags.
 
 use super::repositories::{page_of, page_start};
+use super::train::commit_answer;
 use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::journal::Submission;
 use crate::record::Record;
 use crate::{Actor, Error, Kind, Page, PageRequest, Result, TagInfo, Thing};
+use bytes::Bytes;
 use millpond_types::{BranchName, CommitId, RefExpr, RepositoryName, TagName, Writer};
 
 impl Engine {
@@ -21,10 +23,9 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&format!("{target:?}"));
-        let mut claim = match self.begin(actor, "create-tag", repository, &request.finish())? {
+        let mut keyed = match self.begin(actor, "create-tag", repository, &request.finish())? {
             Begin::Again(answer) => return self.same_commit(answer).await,
-            Begin::First(claim) => Some(claim),
-            Begin::Plain => None,
+            Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
         let (commit, _) = self.resolve_commit(&repo, target).await?;
@@ -43,7 +44,7 @@ impl Engine {
             let record = Record::TagCreated { uid: repo.uid, tag: name.clone(), commit };
             state.apply(&record, None);
             let mut context = self.context(actor, "create");
-            context.idempotency = claim.as_mut().map(|c| c.answer(context.time, commit.0.to_vec().into()));
+            keyed.answer(&mut context, || commit_answer(&commit));
             Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
         })();
         self.settle(decided).await?;
@@ -59,6 +60,12 @@ impl Engine {
         force: bool,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(name.as_str()).u8(u8::from(force));
+        let mut keyed = match self.begin(actor, "delete-tag", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.writable(&repo, force)?;
         let decided = (|| {
@@ -66,7 +73,8 @@ impl Engine {
             let Some(commit) = state.tags.get(name).copied() else { return Err(no_tag(name)) };
             let record = Record::TagDeleted { uid: repo.uid, tag: name.clone(), commit };
             state.apply(&record, None);
-            let context = self.context(actor, "delete");
+            let mut context = self.context(actor, "delete");
+            keyed.answer(&mut context, Bytes::new);
             Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
         })();
         self.settle(decided).await

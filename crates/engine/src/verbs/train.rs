@@ -4,14 +4,14 @@
 //! waits until it is durable. Object writes never wait for the turn.
 
 use crate::engine::Engine;
-use crate::idempotency::{Begin, Claim};
+use crate::idempotency::{Begin, Keyed};
 use crate::journal::{Submission, Ticket};
-use crate::record::Record;
+use crate::record::{Context, Record};
 use crate::state::{Branch, BranchState, Repo};
 use crate::{Actor, CommitInfo, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_tree::{Diff, NewNodes, Overlay};
-use millpond_types::{BranchName, Commit, CommitId, RefExpr, RepositoryName, TreeId};
+use millpond_types::{BranchName, Commit, CommitId, DecodeError, Reader, RefExpr, RepositoryName, TreeId};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -113,14 +113,17 @@ impl Engine {
         self.resolve_commit(repo, expr).await
     }
 
-    /// Moves a branch's head. Call with the branch's turn, on the state that was judged.
+    /// Moves a branch's head; `answer` is what a repeated request is told. Call with the branch's turn, on the
+    /// state that was judged.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn move_head(
         &self,
         actor: &Actor,
         verb: &str,
         repo: &Arc<Repo>,
         branch: &Branch,
-        claim: Option<&mut Claim>,
+        keyed: &mut Keyed,
+        answer: Bytes,
         to: Move,
     ) -> Result<Ticket> {
         let mut context = self.context(actor, verb);
@@ -145,7 +148,7 @@ impl Engine {
             repo.unsaved.write().commits.insert(to.new, commit);
         }
         state.apply(&record);
-        context.idempotency = claim.map(|c| c.answer(context.time, to.new.0.to_vec().into()));
+        keyed.answer(&mut context, || answer);
         Ok(self.submit(Submission {
             context,
             records: vec![record],
@@ -162,8 +165,9 @@ impl Engine {
             return Ok(());
         }
         let (tree, new) = self.fold_view(repo, &at).await?;
+        let context = self.context(&Actor::default(), "fold");
         let folded =
-            self.replace_staging(&Actor::default(), "fold", repo, branch, at.next_seq - 1, tree, vec![new]);
+            self.replace_staging(context, &mut Keyed::none(), repo, branch, at.next_seq - 1, tree, vec![new]);
         drop(train);
         match folded {
             Ok(ticket) => ticket.durable().await,
@@ -176,8 +180,8 @@ impl Engine {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn replace_staging(
         &self,
-        actor: &Actor,
-        verb: &str,
+        mut context: Context,
+        keyed: &mut Keyed,
         repo: &Arc<Repo>,
         branch: &Branch,
         upto_seq: u64,
@@ -193,7 +197,7 @@ impl Engine {
             repo.nodes.announce(new);
         }
         state.apply(&record);
-        let context = self.context(actor, verb);
+        keyed.answer(&mut context, Bytes::new);
         Ok(self.submit(Submission {
             context,
             records: vec![record],
@@ -215,10 +219,18 @@ impl Engine {
 
     /// The commit id that a repeated request was answered with.
     pub(crate) async fn same_commit(&self, answer: Bytes) -> Result<CommitId> {
+        self.same(answer, |r| Ok(CommitId(r.digest()?))).await
+    }
+
+    /// A remembered answer, read, when the change that it tells of is durable.
+    pub(crate) async fn same<T>(
+        &self,
+        answer: Bytes,
+        read: impl FnOnce(&mut Reader) -> std::result::Result<T, DecodeError>,
+    ) -> Result<T> {
         self.journal.barrier().await?;
-        let id = <[u8; 32]>::try_from(answer.as_ref())
-            .map_err(|_| Error::new(Kind::Damaged, "a remembered answer cannot be read"))?;
-        Ok(CommitId(id))
+        read(&mut Reader::new(answer))
+            .map_err(|e| Error::new(Kind::Damaged, format!("a remembered answer cannot be read: {e}")))
     }
 
     /// The same with the commit itself.
@@ -231,6 +243,11 @@ impl Engine {
         let repo = self.repo(repository)?;
         Ok(CommitInfo { id, commit: (*self.stored_commit(&repo, &id).await?).clone() })
     }
+}
+
+/// The answer to remember where a commit id says it all.
+pub(super) fn commit_answer(id: &CommitId) -> Bytes {
+    id.0.to_vec().into()
 }
 
 pub(super) fn branch_gone(name: &BranchName) -> Error {

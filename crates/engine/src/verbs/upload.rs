@@ -1,14 +1,15 @@
 //! Multipart uploads. Parts are blobs; completing writes a list of them and moves no bytes.
 
-use super::put::{DataWriter, check_attributes, describe};
+use super::put::{DataWriter, check_attributes, describe, entry_answer};
 use super::repositories::page_of;
 use crate::address;
 use crate::checkpoint::REMEMBER_MILLIS;
 use crate::engine::Engine;
+use crate::idempotency::Begin;
 use crate::journal::Submission;
 use crate::manifest::{Manifest, Part};
 use crate::nodes::store_error;
-use crate::record::{CompletedUpload, Record, StoredPart};
+use crate::record::{CompletedUpload, Record, StoredPart, decode_upload, encode_upload};
 use crate::state::{Repo, UploadState};
 use crate::{
     Actor, CompleteRequest, Digests, Error, Kind, ObjectInfo, Page, PageRequest, PartInfo, Result, Thing,
@@ -57,11 +58,18 @@ impl Engine {
         checksum_type: &str,
     ) -> Result<UploadInfo> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(branch.as_str()).bytes(path.as_bytes()).bytes(&attributes.encode());
+        request.text(checksum_algorithm).text(checksum_type);
+        let mut keyed = match self.begin(actor, "create-upload", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, decode_upload).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.branch(&repo, branch)?;
         self.writable(&repo, false)?;
         check_attributes(&attributes)?;
-        let context = self.context(actor, "create-upload");
+        let mut context = self.context(actor, "create-upload");
         let upload = Arc::new(UploadInfo {
             id: format!("{}{}", self.random_id(), self.random_id()),
             branch: branch.clone(),
@@ -75,6 +83,11 @@ impl Engine {
             let mut state = repo.decide()?;
             let record = Record::UploadCreated { uid: repo.uid, upload: upload.clone() };
             state.apply(&record, None);
+            keyed.answer(&mut context, || {
+                let mut w = Writer::new();
+                encode_upload(&mut w, &upload);
+                w.finish().into()
+            });
             self.submit(Submission { context, records: vec![record], nodes: None, created: None })
         };
         ticket.durable().await?;
@@ -212,8 +225,16 @@ impl Engine {
     ) -> Result<ObjectInfo> {
         self.journal.admit()?;
         let repo = self.repo(repository)?;
-        let upload = self.upload_state(&repo, name, path, id)?;
         let fingerprint = part_list_hash(&request);
+        let mut wanted = Writer::new();
+        wanted.text(name.as_str()).bytes(path.as_bytes()).text(id).raw(&fingerprint);
+        wanted.bytes(&millpond_types::entry::encode_extra(&request.extra));
+        request.condition.fingerprint(&mut wanted);
+        let mut keyed = match self.begin(actor, "complete-upload", repository, &wanted.finish())? {
+            Begin::Again(answer) => return self.same_entry(answer, &repo, path.clone()).await,
+            Begin::Go(keyed) => keyed,
+        };
+        let upload = self.upload_state(&repo, name, path, id)?;
         if let Some(done) = &upload.completed {
             if done.fingerprint == fingerprint {
                 return Ok(describe(&repo, path.clone(), &done.entry));
@@ -266,12 +287,13 @@ impl Engine {
         });
         // The object and the end of the upload are one change: both are durable or neither.
         let entry = self
-            .stage_judged(context, &repo, &branch, std::slice::from_ref(path), |_, current| {
+            .stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, current| {
                 let mut state = repo.decide()?;
                 match state.uploads.get(id).map(|upload| &upload.completed) {
                     Some(None) => {}
                     // The same call was decided meanwhile: nothing is left to do but to wait for it.
                     Some(Some(done)) if done.fingerprint == fingerprint => {
+                        keyed.answer(context, || entry_answer(&done.entry));
                         return Ok((vec![], vec![], done.entry.clone()));
                     }
                     _ => return Err(no_upload(id)),
@@ -280,6 +302,7 @@ impl Engine {
                 let ended =
                     Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: Some(done.clone()) };
                 state.apply(&ended, None);
+                keyed.answer(context, || entry_answer(&entry));
                 Ok((vec![(path.clone(), Some(entry.clone()))], vec![ended], entry.clone()))
             })
             .await?;
@@ -322,6 +345,12 @@ impl Engine {
         id: &str,
     ) -> Result<()> {
         self.journal.admit()?;
+        let mut request = Writer::new();
+        request.text(branch.as_str()).bytes(path.as_bytes()).text(id);
+        let mut keyed = match self.begin(actor, "abort-upload", repository, &request.finish())? {
+            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+            Begin::Go(keyed) => keyed,
+        };
         let repo = self.repo(repository)?;
         self.open_upload(&repo, branch, path, id)?;
         let (ticket, parts) = {
@@ -332,7 +361,8 @@ impl Engine {
             };
             let record = Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: None };
             state.apply(&record, None);
-            let context = self.context(actor, "abort-upload");
+            let mut context = self.context(actor, "abort-upload");
+            keyed.answer(&mut context, Bytes::new);
             (self.submit(Submission { context, records: vec![record], nodes: None, created: None }), parts)
         };
         ticket.durable().await?;

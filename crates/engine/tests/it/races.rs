@@ -199,3 +199,25 @@ async fn a_complete_refused_for_a_deleted_branch_leaves_the_upload_open() {
     assert_eq!(complete.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
     engine.abort_upload(&me(), &repo(), &dev, &key, &id).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_write_that_comes_before_the_deletion_of_an_empty_repository_stops_it() {
+    let mut world = World::new(8);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    engine.checkpoint().await.unwrap();
+    delete(&engine, "main", b"a").await;
+    let (engine, gate) = cold(&mut world).await;
+    let deleting = engine.clone();
+    let deletion = tokio::spawn(async move { deleting.delete_empty_repository(&me(), &repo()).await });
+    // It has looked at the branch and now reads its tree.
+    gate.somebody_waits().await;
+    put(&engine, "main", b"late", b"1").await;
+    gate.open();
+    assert_eq!(deletion.await.unwrap().unwrap_err().kind, Kind::NotEmpty);
+    assert_eq!(get(&engine, "main", b"late").await.unwrap(), b"1", "acknowledged, so it must be there");
+    delete(&engine, "main", b"late").await;
+    engine.delete_empty_repository(&me(), &repo()).await.unwrap();
+    let engine = world.open().await;
+    assert_eq!(engine.get_repository(&repo()).unwrap_err().kind, Kind::NotFound(Thing::Repository));
+}

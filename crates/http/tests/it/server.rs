@@ -135,6 +135,19 @@ impl Server {
         let body = format!(r#"{{"name":"{name}","source":"{source}"}}"#);
         self.post("/repositories/repo/branches", &body).await.expect(201);
     }
+    /// All that repetitions could change: repositories, refs, ref logs and what each branch shows.
+    pub async fn everything(&self) -> Vec<String> {
+        let mut all = vec![self.get("/repositories").await.text()];
+        for path in ["metadata", "branches", "tags", "refs/main/objects/ls", "refs/dev/objects/ls"] {
+            all.push(self.get(&format!("/repositories/repo/{path}")).await.text());
+            all.push(self.get(&format!("/repositories/two/{path}")).await.text());
+        }
+        let oplog = Request::get("/api/millpond/v1/repositories/repo/oplog?amount=1000")
+            .header("authorization", BASIC)
+            .body(Body::empty());
+        all.push(self.send(oplog.unwrap()).await.text());
+        all
+    }
     /// What a path of `repo` holds; `None` where there is nothing.
     pub async fn content(&self, at: &str, path: &str) -> Option<String> {
         let answer = self.get(&format!("/repositories/repo/refs/{at}/objects?path={path}")).await;

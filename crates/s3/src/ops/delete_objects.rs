@@ -42,7 +42,12 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
                 Some((list.items[index].place().ok()??, list.items[index].condition.clone()))
             })
             .collect();
-        let (service, caller) = (call.service.clone(), call.caller.clone());
+        let (service, mut caller) = (call.service.clone(), call.caller.clone());
+        // One call may be changes of several branches: each is a request of its own to remember.
+        if let Some(key) = &mut caller.idempotency_key {
+            key.push('/');
+            key.push_str(branch.as_str());
+        }
         let (to, on) = (repo.clone(), branch.clone());
         // An empty batch (only `branch/` keys) still finds out whether the branch exists.
         let done = owned(async move {
