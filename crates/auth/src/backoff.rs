@@ -5,10 +5,9 @@
 //! tries a minute against 240 random bits.
 
 use millpond_types::Timestamp;
+use millpond_types::limits::WRONG_SECRETS_FREE;
 use std::time::Duration;
 
-/// Wrong secrets in a row that cost nothing: a client with an old secret tries a few times.
-const FREE_TRIES: u32 = 10;
 const WAIT_MAX_MILLIS: i64 = 30_000;
 
 /// The history of one key.
@@ -31,7 +30,7 @@ impl Backoff {
     /// A secret was wrong.
     pub fn wrong(&mut self, now: Timestamp) {
         self.wrong_in_a_row = self.wrong_in_a_row.saturating_add(1);
-        if let Some(beyond) = self.wrong_in_a_row.checked_sub(FREE_TRIES) {
+        if let Some(beyond) = self.wrong_in_a_row.checked_sub(WRONG_SECRETS_FREE) {
             self.closed_from = now;
             self.closed_millis = (1000 << beyond.min(5)).min(WAIT_MAX_MILLIS);
         }
@@ -54,7 +53,7 @@ mod tests {
     #[test]
     fn waiting_doubles_to_a_bound_and_ends_with_a_right_secret() {
         let mut backoff = Backoff::default();
-        for _ in 1..FREE_TRIES {
+        for _ in 1..WRONG_SECRETS_FREE {
             backoff.wrong(at(0));
             assert_eq!(backoff.wait(at(0)), None);
         }

@@ -10,6 +10,7 @@ use crate::{Actor, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_blob::Blobs;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
+use millpond_types::limits;
 use millpond_types::{BranchName, Clock, Commit, CommitId, ContentHash, Random, RepositoryName, TreeId};
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,6 +27,8 @@ pub struct Options {
     pub checkpoint_rows: u64,
     /// Where the engine's own work runs.
     pub tasks: Arc<dyn Tasks>,
+    /// Open multipart uploads of one repository.
+    pub uploads_open_max: usize,
 }
 
 impl Default for Options {
@@ -35,6 +38,7 @@ impl Default for Options {
             memtable_entries_max: 50_000,
             checkpoint_rows: 20_000,
             tasks: Arc::new(TokioTasks),
+            uploads_open_max: limits::UPLOADS_OPEN_MAX,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::tasks::Tasks;
 use crate::{Error, Kind, Result};
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_tree::NewNodes;
+use millpond_types::limits::{JOURNAL_QUEUE_BYTES_MAX, JOURNAL_QUEUE_MUTATIONS_MAX};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,8 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 const GROUP_MUTATIONS_MAX: usize = 4096;
 /// A row is closed when its records are estimated to exceed this, in bytes.
 const ROW_BYTES_MAX: usize = 8 << 20;
-/// Most mutations that wait at a time; more are refused as busy.
-const QUEUE_MUTATIONS_MAX: u64 = 50_000;
 
 /// How often a store that is busy is asked again: then the journal, or a checkpoint, stops.
 pub(crate) const BUSY_TRIES_MAX: usize = 20;
@@ -42,17 +41,36 @@ pub struct Submission {
 impl Submission {
     /// About how much room it takes in a row.
     fn bytes(&self) -> usize {
-        let of = |record: &Record| match record {
-            Record::Staged { ops, .. } => ops.iter().map(|(path, _)| path.as_bytes().len() + 200).sum(),
-            _ => 512,
-        };
-        256 + self.records.iter().map(of).sum::<usize>()
+        256 + self.records.iter().map(Record::bytes).sum::<usize>()
+    }
+}
+
+/// What waits for the disk: an attacker of the memory may send few large changes as well as many small ones.
+#[derive(Default)]
+struct Load {
+    mutations: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Load {
+    fn is_full(&self) -> bool {
+        self.mutations.load(Ordering::Relaxed) >= JOURNAL_QUEUE_MUTATIONS_MAX
+            || self.bytes.load(Ordering::Relaxed) >= JOURNAL_QUEUE_BYTES_MAX
+    }
+    fn add(&self, bytes: usize) {
+        self.mutations.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    fn remove(&self, mutations: usize, bytes: usize) {
+        self.mutations.fetch_sub(mutations as u64, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
 #[allow(clippy::large_enum_variant, reason = "nearly all messages are submissions")]
 enum Message {
-    Submit(Submission, oneshot::Sender<Result<()>>),
+    /// With its bytes.
+    Submit(Submission, usize, oneshot::Sender<Result<()>>),
     /// Answered when everything before it is durable, with the sequence of the next row. The reply is made
     /// while nothing is being published.
     Barrier(Box<dyn FnOnce(u64, [u8; 32]) + Send>),
@@ -63,8 +81,9 @@ pub type Publish = Box<dyn FnMut(&Submission, u64, usize) + Send>;
 
 /// The handle for submitting.
 pub struct Journal {
+    /// Not bounded itself: a decision that was made cannot be taken back. [`Journal::admit`] is the bound.
     queue: mpsc::UnboundedSender<Message>,
-    waiting: Arc<AtomicU64>,
+    load: Arc<Load>,
     failed: Arc<AtomicBool>,
 }
 
@@ -107,7 +126,7 @@ impl Journal {
         publish: Publish,
     ) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicU64::new(0));
+        let load = Arc::new(Load::default());
         let failed = Arc::new(AtomicBool::new(false));
         let committer = Committer {
             kv,
@@ -116,11 +135,11 @@ impl Journal {
             next,
             previous,
             publish,
-            waiting: waiting.clone(),
+            load: load.clone(),
             failed: failed.clone(),
         };
         tasks.spawn(Box::pin(committer.run(receiver)));
-        Self { queue, waiting, failed }
+        Self { queue, load, failed }
     }
 
     /// Refuses early when the disk has failed or too much is waiting. Call before deciding anything.
@@ -131,7 +150,7 @@ impl Journal {
                 "the server refuses writes since its disk failed; repair the disk and restart it",
             ));
         }
-        if self.waiting.load(Ordering::Relaxed) > QUEUE_MUTATIONS_MAX {
+        if self.load.is_full() {
             return Err(Error::new(Kind::Busy, "too many changes are waiting for the disk; try again"));
         }
         Ok(())
@@ -140,8 +159,9 @@ impl Journal {
     /// Hands over a decision. Call while holding the lock under which it was decided.
     pub fn submit(&self, submission: Submission) -> Ticket {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.queue.send(Message::Submit(submission, sender)).is_err() {
+        let bytes = submission.bytes();
+        self.load.add(bytes);
+        if self.queue.send(Message::Submit(submission, bytes, sender)).is_err() {
             tracing::error!("the journal has stopped");
         }
         Ticket(receiver)
@@ -175,7 +195,7 @@ struct Committer {
     next: u64,
     previous: [u8; 32],
     publish: Publish,
-    waiting: Arc<AtomicU64>,
+    load: Arc<Load>,
     failed: Arc<AtomicBool>,
 }
 
@@ -187,24 +207,23 @@ impl Committer {
             let mut bytes = 0;
             for message in messages.drain(..) {
                 let barrier = match message {
-                    Message::Submit(submission, reply) => {
-                        bytes += submission.bytes();
+                    Message::Submit(submission, taken, reply) => {
+                        bytes += taken;
                         group.push((submission, reply));
                         None
                     }
                     Message::Barrier(run) => Some(run),
                 };
-                if barrier.is_some() || bytes > ROW_BYTES_MAX {
-                    bytes = 0;
-                    if self.commit(std::mem::take(&mut group)).await.is_err() {
-                        return self.stop();
-                    }
+                if (barrier.is_some() || bytes > ROW_BYTES_MAX)
+                    && self.commit(std::mem::take(&mut group), std::mem::take(&mut bytes)).await.is_err()
+                {
+                    return self.stop();
                 }
                 if let Some(run) = barrier {
                     run(self.next, self.previous);
                 }
             }
-            if self.commit(group).await.is_err() {
+            if self.commit(group, bytes).await.is_err() {
                 return self.stop();
             }
         }
@@ -215,12 +234,16 @@ impl Committer {
         self.failed.store(true, Ordering::Release);
     }
 
-    async fn commit(&mut self, mut group: Vec<(Submission, oneshot::Sender<Result<()>>)>) -> Result<()> {
+    async fn commit(
+        &mut self,
+        mut group: Vec<(Submission, oneshot::Sender<Result<()>>)>,
+        bytes: usize,
+    ) -> Result<()> {
         if group.is_empty() {
             return Ok(());
         }
         let outcome = self.write(&mut group).await;
-        self.waiting.fetch_sub(group.len() as u64, Ordering::Relaxed);
+        self.load.remove(group.len(), bytes);
         if let Err(error) = &outcome {
             self.failed.store(true, Ordering::Release);
             tracing::error!(error = %error, "journal write failed; refusing writes from now on");
@@ -282,5 +305,41 @@ impl Committer {
         self.next += 1;
         self.previous = hash;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::TokioTasks;
+    use millpond_kv::MemoryKv;
+
+    /// A current-thread runtime runs the committer only when the test waits: until then everything is queued.
+    #[tokio::test]
+    async fn the_queue_is_bounded_by_mutations_and_opens_again() {
+        let kv = MemoryKv::new();
+        let epoch = Batch {
+            preconditions: vec![],
+            writes: vec![Write::Put(keys::EPOCH.into(), 1u64.to_be_bytes().to_vec().into())],
+        };
+        kv.commit(epoch).await.expect("written");
+        let journal =
+            Journal::start(Arc::new(kv), Arc::new(TokioTasks), 1, 1, [0; 32], Box::new(|_, _, _| {}));
+        let submit = || {
+            let submission =
+                Submission { context: Context::default(), records: vec![], nodes: None, created: None };
+            journal.submit(submission)
+        };
+        let mut tickets: Vec<Ticket> = (1..JOURNAL_QUEUE_MUTATIONS_MAX).map(|_| submit()).collect();
+        journal.admit().expect("one below");
+        tickets.push(submit());
+        assert_eq!(journal.admit().expect_err("full").kind, Kind::Busy);
+        tickets.push(submit());
+        assert_eq!(journal.admit().expect_err("beyond").kind, Kind::Busy);
+        for ticket in tickets {
+            ticket.durable().await.expect("whatever was taken is written");
+        }
+        journal.admit().expect("empty");
+        assert_eq!(journal.load.bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -349,6 +349,32 @@ impl Record {
         }
     }
 
+    /// About how many bytes it takes, encoded or in memory: for bounds, so counting more than there is does no
+    /// harm and counting less does.
+    pub(crate) fn bytes(&self) -> usize {
+        const FIXED: usize = 512;
+        let texts =
+            |map: &Metadata| map.iter().map(|(key, value)| key.len() + value.len() + 16).sum::<usize>();
+        let of_commit = |commit: &Commit| commit.message.len() + texts(&commit.metadata);
+        match self {
+            Self::Staged { ops, .. } => {
+                let of_entry = |entry: &Entry| {
+                    let extra = entry.extra.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                    entry.attributes.content_type.len() + texts(&entry.attributes.metadata) + extra
+                };
+                let of = |(path, entry): &StagedOp| {
+                    path.as_bytes().len() + 200 + entry.as_deref().map_or(0, of_entry)
+                };
+                ops.iter().map(of).sum()
+            }
+            Self::RepositoryCreated { commit, .. } => FIXED + of_commit(commit),
+            Self::HeadMoved { commit: Some(commit), .. } => FIXED + of_commit(commit),
+            Self::RepositoryMetadata { metadata, .. } => FIXED + texts(metadata),
+            Self::UploadCreated { upload, .. } => FIXED + texts(&upload.attributes.metadata),
+            _ => FIXED,
+        }
+    }
+
     fn encode(&self, w: &mut Writer) {
         match self {
             Self::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } => {

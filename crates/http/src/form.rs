@@ -7,9 +7,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use memchr::memmem::Finder;
-
-/// Most bytes of the headers of one part.
-const HEADERS_BYTES_MAX: usize = 16 * 1024;
+use millpond_service::limits::FORM_HEADERS_BYTES_MAX;
 
 /// Why a form could not be read; for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,9 +114,12 @@ where
                 return malformed("a boundary is followed by other text");
             }
             if let Some(at) = memchr::memmem::find(head, b"\r\n\r\n") {
+                if at > FORM_HEADERS_BYTES_MAX {
+                    return malformed("the headers of a part are too long");
+                }
                 break padding + at;
             }
-            if self.buffer.len() > HEADERS_BYTES_MAX {
+            if self.buffer.len() > FORM_HEADERS_BYTES_MAX {
                 return malformed("the headers of a part are too long");
             }
             self.more().await?;
@@ -231,7 +232,7 @@ mod tests {
         }
         assert!(read(BODY, 100).await.is_err(), "a boundary followed by other text");
         assert!(read("--b\r\nno colon\r\n\r\nx\r\n--b--", 100).await.is_err());
-        let endless = format!("--b\r\nX: {}", "y".repeat(HEADERS_BYTES_MAX));
+        let endless = format!("--b\r\nX: {}", "y".repeat(FORM_HEADERS_BYTES_MAX));
         assert!(read(&endless, 1000).await.is_err());
         assert_eq!(read("--b--\r\n", 3).await.unwrap(), vec![]);
     }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use millpond_service::limits::JSON_CONTAINERS_MAX;
 use serde::Serialize;
 use serde::de::Deserialize;
 use serde_json::Value;
@@ -68,10 +69,6 @@ pub fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Most objects and lists in one request body. The longest lists that mean something have 10,000 items; a
-/// parsed object takes up to a hundred times its text.
-const CONTAINERS_MAX: usize = 20_000;
-
 /// The whole request body, of at most `bytes_max` bytes (413 beyond).
 pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
     match Limited::new(body, bytes_max).collect().await {
@@ -86,9 +83,9 @@ pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
 /// The first JSON value of the text; what follows it is ignored, of a doubled member the last wins,
 /// lone surrogate escapes become U+FFFD (API-0.14).
 pub fn parse(text: &[u8]) -> Handled<Value> {
-    if containers(text) > CONTAINERS_MAX {
+    if containers(text) > JSON_CONTAINERS_MAX {
         return Err(Refusal::invalid(format!(
-            "the request body holds more than {CONTAINERS_MAX} objects and lists"
+            "the request body holds more than {JSON_CONTAINERS_MAX} objects and lists"
         )));
     }
     let text = without_lone_surrogates(text);
@@ -164,10 +161,10 @@ mod tests {
     #[test]
     fn little_text_cannot_become_much_memory() {
         let list = |item: &str, count: usize| format!("[{}0]", format!("{item},").repeat(count));
-        assert!(parse(list("{}", CONTAINERS_MAX - 1).as_bytes()).is_ok());
-        assert!(parse(list("{}", CONTAINERS_MAX).as_bytes()).is_err());
-        assert!(parse(list("[]", CONTAINERS_MAX).as_bytes()).is_err());
-        assert!(parse(list(r#""\"{[\\""#, CONTAINERS_MAX).as_bytes()).is_ok(), "within texts");
+        assert!(parse(list("{}", JSON_CONTAINERS_MAX - 1).as_bytes()).is_ok());
+        assert!(parse(list("{}", JSON_CONTAINERS_MAX).as_bytes()).is_err());
+        assert!(parse(list("[]", JSON_CONTAINERS_MAX).as_bytes()).is_err());
+        assert!(parse(list(r#""\"{[\\""#, JSON_CONTAINERS_MAX).as_bytes()).is_ok(), "within texts");
     }
 
     #[tokio::test]

@@ -49,9 +49,6 @@ const INLINE_TYPES: &[&str] = &[
     "audio/wav",
     "audio/webm",
 ];
-/// Bytes of a refused upload that are read and thrown away, so that a client that is still sending gets
-/// to read the answer instead of a closed connection.
-const DRAINED_BYTES_MAX: usize = 256 * 1024;
 
 // --- reading -------------------------------------------------------------------------------------
 
@@ -264,20 +261,12 @@ async fn body(open: &OpenObject, range: Range<u64>) -> Handled<Body> {
 /// `POST /repositories/{repository}/branches/{branch}/objects`
 pub async fn upload(mut call: Call) -> Handled {
     let mut body = call.take_body().into_data_stream();
-    match receive(&call, &mut body).await {
-        Ok(upload) => {
-            let info = to_the_end(upload.finish(BTreeMap::new())).await?;
-            let mut stats = stats(&info);
-            stats.content_type = Some(&info.entry.attributes.content_type);
-            json::created(&stats)
-        }
-        Err(refusal) => {
-            if !call.headers.contains_key(header::EXPECT) {
-                drain(body).await;
-            }
-            Err(refusal)
-        }
-    }
+    // What a refused client still sends is read and dropped by the server around this door.
+    let upload = receive(&call, &mut body).await?;
+    let info = to_the_end(upload.finish(BTreeMap::new())).await?;
+    let mut stats = stats(&info);
+    stats.content_type = Some(&info.entry.attributes.content_type);
+    json::created(&stats)
 }
 
 /// Streams the body into an upload that is ready to be finished. Whatever fails on the way, the client
@@ -375,16 +364,6 @@ fn metadata_of_headers(headers: &HeaderMap) -> Handled<BTreeMap<String, String>>
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn drain(mut body: BodyDataStream) {
-    let mut left = DRAINED_BYTES_MAX;
-    while let Some(Ok(piece)) = body.next().await {
-        left = left.saturating_sub(piece.len());
-        if left == 0 {
-            return;
-        }
-    }
 }
 
 /// `POST /repositories/{repository}/branches/{branch}/objects/copy`

@@ -20,12 +20,6 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct OperationId(pub &'static str);
 
-/// Longest `Idempotency-Key`, in bytes.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// Largest JSON body that is read for somebody unknown, in bytes. Shape comes before identity (API-0.9), and
-/// parsed JSON takes up to a hundred times the memory of its text: nobody unknown may ask for much of it.
-const ANONYMOUS_JSON_BYTES_MAX: usize = 64 * 1024;
-
 /// Everything that requests share.
 pub struct Server {
     /// The verbs.
@@ -67,7 +61,8 @@ impl Server {
         // Found out first, told only after the shape is right.
         let principal = authenticate::principal(&self.service, &parts.headers).await;
         let is_known = matches!(principal, Ok(Some(_)));
-        let json_bytes_max = if is_known { limits::JSON_BODY_BYTES_MAX } else { ANONYMOUS_JSON_BYTES_MAX };
+        let json_bytes_max =
+            if is_known { limits::DOCUMENT_BYTES_MAX } else { limits::DOCUMENT_BYTES_ANONYMOUS_MAX };
         let mut response = match validated(operation, &path, query, &parts.headers, body, json_bytes_max)
             .await
         {
@@ -154,7 +149,9 @@ async fn validated(
     let values = validate::parameters(operation, path, query, headers)?;
     let idempotency_key = match headers.get("idempotency-key").map(|value| value.to_str()) {
         None => None,
-        Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Some(key.to_owned()),
+        Some(Ok(key)) if !key.is_empty() && key.len() <= limits::IDEMPOTENCY_KEY_BYTES_MAX => {
+            Some(key.to_owned())
+        }
         Some(_) => return Err(Refusal::invalid("the Idempotency-Key must be 1 to 255 ASCII characters")),
     };
     let (holds, required) = match &operation.payload {

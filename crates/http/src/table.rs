@@ -12,7 +12,7 @@ use crate::schema::{Described, Type};
 use crate::{
     auth, branches, commits, config, millpond, objects, refs, repositories, settings, staging, tags,
 };
-use millpond_service::limits::{PAGE_ITEMS_MAX, PREFIX_BYTES_MAX};
+use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
 const fn parameter(name: &'static str, place: Place, required: bool, takes: Takes) -> Parameter {
     Parameter { name, place, required, takes }
@@ -59,7 +59,8 @@ const RANGE: Parameter = parameter(
 );
 const SINCE: Parameter = parameter("since", Place::Query, false, Takes::Instant);
 const PARTS: Parameter = parameter("parts", Place::Query, false, Takes::Integer(i64::MIN, i64::MAX));
-const PART_NUMBER: Parameter = parameter("partNumber", Place::Path, true, Takes::Integer(1, 10_000));
+const PART_NUMBER: Parameter =
+    parameter("partNumber", Place::Path, true, Takes::Integer(1, PART_NUMBER_MAX as i64));
 const PRINCIPAL: Parameter = must("principalId");
 const PAGE: &[Parameter] = &[PREFIX, AFTER, AMOUNT];
 

@@ -36,6 +36,7 @@ use http::header::{CONNECTION, EXPECT, SERVER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use http_body::Body;
 use http_body_util::BodyDataStream;
+use millpond_service::limits::{IDEMPOTENCY_KEY_BYTES_MAX, UNWANTED_BYTES_MAX, UNWANTED_SECONDS_MAX};
 use millpond_service::{Caller, Service};
 use payload::Payload;
 use query::Query;
@@ -43,12 +44,6 @@ use response::Response;
 use route::Operation;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What a refused client may still send so that it gets to read the answer.
-const DRAIN_BYTES_MAX: usize = 1024 * 1024;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
-/// Longest `Idempotency-Key`, in bytes; the HTTP door has the same limit.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// How the door is reached.
 #[derive(Debug, Clone)]
@@ -208,7 +203,7 @@ async fn authenticate(call: &mut Call) -> S3Result<(auth::Claim, auth::ChunkSign
 /// on unread bytes resets the connection, and the client never sees the answer.
 async fn drain(mut source: Source) -> bool {
     let reading = async {
-        let mut left = DRAIN_BYTES_MAX;
+        let mut left = UNWANTED_BYTES_MAX;
         while let Some(item) = source.next().await {
             let rest = item.ok().and_then(|bytes| left.checked_sub(bytes.len()));
             let Some(rest) = rest else { return false };
@@ -216,7 +211,7 @@ async fn drain(mut source: Source) -> bool {
         }
         true
     };
-    tokio::time::timeout(DRAIN_TIME_MAX, reading).await.unwrap_or(false)
+    tokio::time::timeout(Duration::from_secs(UNWANTED_SECONDS_MAX), reading).await.unwrap_or(false)
 }
 
 fn refuse(error: S3Error, call: &Call) -> Response {

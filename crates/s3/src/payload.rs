@@ -13,11 +13,8 @@ use futures::stream::{BoxStream, StreamExt};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use millpond_service::ContentHash;
+use millpond_service::limits::{CHUNK_LINE_BYTES_MAX, TRAILERS_MAX};
 
-/// Longest chunk header or trailer line, in bytes.
-const LINE_BYTES_MAX: usize = 4096;
-/// Most trailer lines.
-const TRAILERS_MAX: usize = 32;
 /// The trailer that signs the others.
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 
@@ -295,7 +292,7 @@ impl Payload {
             }
             let end = self.pending.iter().position(|&byte| byte == b'\n');
             let take = end.unwrap_or(self.pending.len());
-            if line.len() + take > LINE_BYTES_MAX {
+            if line.len() + take > CHUNK_LINE_BYTES_MAX {
                 return Err(S3Error::incomplete_body("a chunk header or trailer is too long"));
             }
             line.extend_from_slice(&self.pending[..take]);

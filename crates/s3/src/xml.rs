@@ -2,13 +2,10 @@
 
 use crate::error::{S3Error, S3Result};
 use bytes::Bytes;
+use millpond_service::limits::{XML_DEPTH_MAX, XML_ELEMENTS_MAX};
 use quick_xml::events::Event;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
-/// Request documents nest three deep.
-const DEPTH_MAX: usize = 8;
-/// 10,000 parts with all that can be said of each stay below; a parsed element takes many times its text.
-const ELEMENTS_MAX: usize = 100_000;
 
 /// Builds one document with one root element.
 pub(crate) struct Writer {
@@ -120,12 +117,12 @@ pub(crate) fn parse(bytes: &[u8], root: &str) -> S3Result<Element> {
     loop {
         let event = reader.read_event().map_err(|_| bad())?;
         elements += usize::from(matches!(event, Event::Start(_) | Event::Empty(_)));
-        if elements > ELEMENTS_MAX {
+        if elements > XML_ELEMENTS_MAX {
             return Err(bad());
         }
         match event {
             Event::Start(start) => {
-                if stack.len() > DEPTH_MAX {
+                if stack.len() > XML_DEPTH_MAX {
                     return Err(bad());
                 }
                 stack.push(Element { name: name(start.local_name().as_ref()), ..Element::default() });
@@ -197,8 +194,8 @@ mod tests {
     fn what_is_not_the_document_is_refused() {
         let deep = "<Delete>".repeat(100_000);
         let wide = |count: usize| format!("<Delete>{}</Delete>", "<a/>".repeat(count));
-        assert!(parse(wide(ELEMENTS_MAX - 1).as_bytes(), "Delete").is_ok());
-        assert!(parse(wide(ELEMENTS_MAX).as_bytes(), "Delete").is_err());
+        assert!(parse(wide(XML_ELEMENTS_MAX - 1).as_bytes(), "Delete").is_ok());
+        assert!(parse(wide(XML_ELEMENTS_MAX).as_bytes(), "Delete").is_err());
         for text in [
             "",
             "<Delete>",

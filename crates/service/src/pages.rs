@@ -9,14 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use millpond_auth::{Action, Resource};
 use millpond_engine::{Error, Kind, ListItem, ListRequest, Result, Snapshot};
+use millpond_types::limits::PINS_MAX;
 use millpond_types::{NodeId, Reader, RefExpr, RepositoryName, TreeId, Writer};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// How long a token is good, in milliseconds (1 h).
 const PIN_MILLIS: i64 = 3600 * 1000;
-/// Most states with staged changes that are kept; beyond, the oldest go.
-const PINS_MAX: usize = 1024;
 /// Most staged changes that all kept states hold together, in entries (some 300 bytes each): states of one
 /// branch share most of theirs, but nothing makes them.
 const PINNED_ENTRIES_MAX: usize = 2_000_000;

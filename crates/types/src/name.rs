@@ -1,5 +1,6 @@
 //! Names of repositories, branches and tags, with the rules of API area 6.
 
+use crate::limits::{REF_NAME_BYTES_MAX, REPOSITORY_NAME_BYTES_MAX, REPOSITORY_NAME_BYTES_MIN};
 use std::fmt;
 
 /// A name that breaks its rule; the message says which rule, for people.
@@ -67,8 +68,9 @@ name!(
 fn repository_rule(text: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
+    let lengths = REPOSITORY_NAME_BYTES_MIN..=REPOSITORY_NAME_BYTES_MAX;
     let ok =
-        (3..=63).contains(&bytes.len()) && plain(bytes[0]) && bytes.iter().all(|&b| plain(b) || b == b'-');
+        lengths.contains(&bytes.len()) && plain(bytes[0]) && bytes.iter().all(|&b| plain(b) || b == b'-');
     if ok {
         Ok(())
     } else {
@@ -86,7 +88,7 @@ fn branch_rule(text: &str) -> Result<(), &'static str> {
     if bytes.is_empty() || !word(bytes[0]) || !bytes.iter().all(|&b| word(b) || b == b'-') {
         return Err("use letters, digits, underscores and dashes, not starting with a dash");
     }
-    if bytes.len() > 1024 {
+    if bytes.len() > REF_NAME_BYTES_MAX {
         return Err("use at most 1024 characters");
     }
     if is_full_id(text) { Err("64 hexadecimal digits would hide a commit id") } else { Ok(()) }
@@ -96,7 +98,7 @@ fn tag_rule(text: &str) -> Result<(), &'static str> {
     if text.is_empty() || text == "@" {
         return Err("it may not be empty or a lone @");
     }
-    if text.len() > 1024 {
+    if text.len() > REF_NAME_BYTES_MAX {
         return Err("use at most 1024 bytes");
     }
     if text.ends_with('.') || text.ends_with(".lock") {

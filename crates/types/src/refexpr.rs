@@ -1,6 +1,7 @@
 //! Ref expressions (API area 7), with Millpond's `@{time}` added: a base name followed by modifiers.
 
 use crate::clock::Timestamp;
+use crate::limits::{REF_EXPRESSION_BYTES_MAX, REF_MODIFIERS_MAX};
 
 /// What the expression starts from: text that is still to be looked up as commit id, branch, tag or
 /// commit prefix, in that order (API-7.5).
@@ -47,6 +48,10 @@ impl RefExpr {
     /// and time of day optional).
     pub fn parse(text: &str) -> Result<Self, InvalidRef> {
         let fail = |reason| InvalidRef { text: text.to_owned(), reason };
+        if text.len() > REF_EXPRESSION_BYTES_MAX {
+            let start: String = text.chars().take(32).collect();
+            return Err(InvalidRef { text: start + "...", reason: "it has more than 2048 bytes" });
+        }
         if text.contains(char::is_whitespace) {
             return Err(fail("it contains white space"));
         }
@@ -82,6 +87,9 @@ impl RefExpr {
                 ('$', None) => Modifier::Staging,
                 _ => return Err(fail("'@' and '$' take no number, and only '~ ^ @ $' may follow the name")),
             });
+        }
+        if modifiers.len() > REF_MODIFIERS_MAX {
+            return Err(fail("more than 64 of '~ ^ @ $' follow the name"));
         }
         let lone = modifiers.iter().any(|m| matches!(m, Modifier::Head | Modifier::Staging));
         if lone && modifiers.len() > 1 {

@@ -59,6 +59,13 @@ pub fn complaints(root: &Path) -> Vec<String> {
             }
         }
     }
+    let tests: Vec<String> =
+        sources(&root.join("crates")).iter().filter_map(|file| test_code(file)).collect();
+    for name in limits(&read(&root.join("crates/types/src/limits.rs"))) {
+        if !tests.iter().any(|text| names(text, name)) {
+            complaints.push(format!("no test names the limit {name}: probe it at its edges"));
+        }
+    }
     for page in [
         "README.md",
         "CONTRIBUTING.md",
@@ -79,6 +86,27 @@ pub fn complaints(root: &Path) -> Vec<String> {
 #[allow(clippy::disallowed_methods)] // a development tool that looks at the source tree
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Names of the limits in `limits.rs`.
+fn limits(text: &str) -> impl Iterator<Item = &str> {
+    let is_name =
+        |name: &&str| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    text.lines().filter_map(|line| Some(line.strip_prefix("    ")?.split_once(": ")?.0)).filter(is_name)
+}
+
+/// What a source file has of tests, if anything.
+fn test_code(file: &Path) -> Option<String> {
+    let text = read(file);
+    let is_test = file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs");
+    if is_test { Some(text) } else { text.split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()) }
+}
+
+/// Whether a text holds the name as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
 }
 
 fn layers(page: &str) -> BTreeMap<String, Layer> {

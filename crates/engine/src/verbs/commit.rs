@@ -6,7 +6,8 @@ use crate::idempotency::Begin;
 use crate::state::Repo;
 use crate::{Actor, CommitInfo, CommitRequest, Error, Kind, Result};
 use millpond_tree::{Diff, NewNodes, Overlay};
-use millpond_types::{BranchName, Commit, RepositoryName, TreeId, Writer};
+use millpond_types::limits::{COMMIT_MESSAGE_BYTES_MAX, COMMIT_METADATA_BYTES_MAX, COMMIT_METADATA_KEYS_MAX};
+use millpond_types::{BranchName, Commit, Metadata, RepositoryName, TreeId, Writer};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ impl Engine {
         request: CommitRequest,
     ) -> Result<CommitInfo> {
         self.journal.admit()?;
-        check_metadata(request.metadata.keys())?;
+        check_words(&request.message, &request.metadata)?;
         let mut keyed = match self.begin(actor, "commit", repository, &fingerprint(name, &request))? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
@@ -114,14 +115,37 @@ impl Engine {
     }
 }
 
-/// Keys that begin with `.millpond.` bind facts under the commit id; only the server writes them.
-pub(super) fn check_metadata<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {
-    match keys.find(|key| key.starts_with(".millpond.")) {
+/// Holds what a caller writes into a commit against its limits. Keys that begin with `.millpond.` bind facts
+/// under the commit id; only the server writes them.
+pub(super) fn check_words(message: &str, metadata: &Metadata) -> Result<()> {
+    if message.len() > COMMIT_MESSAGE_BYTES_MAX {
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("the message has {} bytes; the limit is {COMMIT_MESSAGE_BYTES_MAX}", message.len()),
+        ));
+    }
+    let bytes = metadata_bytes(metadata);
+    if bytes > COMMIT_METADATA_BYTES_MAX || metadata.len() > COMMIT_METADATA_KEYS_MAX {
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!(
+                "the metadata has {} keys and {bytes} bytes; the limits are {COMMIT_METADATA_KEYS_MAX} and \
+                 {COMMIT_METADATA_BYTES_MAX}",
+                metadata.len()
+            ),
+        ));
+    }
+    match metadata.keys().find(|key| key.starts_with(".millpond.")) {
         None => Ok(()),
         Some(key) => {
             Err(Error::new(Kind::Invalid, format!("metadata key '{key}' is reserved: choose another name")))
         }
     }
+}
+
+/// Bytes of keys and values.
+pub(super) fn metadata_bytes(metadata: &Metadata) -> usize {
+    metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 fn fingerprint(branch: &BranchName, request: &CommitRequest) -> Vec<u8> {

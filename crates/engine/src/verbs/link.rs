@@ -3,7 +3,8 @@
 use crate::address::{self, DataName};
 use crate::engine::Engine;
 use crate::idempotency::Begin;
-use crate::{Actor, LinkRequest, ObjectInfo, Result};
+use crate::{Actor, Error, Kind, LinkRequest, ObjectInfo, Result};
+use millpond_types::limits::DECLARED_CHECKSUM_BYTES_MAX;
 use millpond_types::{BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Timestamp, Writer};
 use std::sync::Arc;
 
@@ -48,6 +49,11 @@ impl Engine {
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, request.force)?;
         super::put::check_attributes(&request.attributes)?;
+        super::put::check_size(request.size)?;
+        if request.checksum.len() > DECLARED_CHECKSUM_BYTES_MAX {
+            let message = format!("the checksum has more than {DECLARED_CHECKSUM_BYTES_MAX} bytes");
+            return Err(Error::new(Kind::TooLarge, message));
+        }
         let context = self.context(actor, "link-object");
         let address = match own {
             Some(name) => address::explicit(&name),

@@ -1,13 +1,13 @@
 //! Merge, revert and cherry-pick: one three-way merge, three choices of base and source.
 
-use super::commit::check_metadata;
+use super::commit::check_words;
 use super::train::{Move, Staging, commit_answer};
 use crate::engine::Engine;
 use crate::idempotency::{Begin, Keyed};
 use crate::state::{Branch, Repo};
 use crate::{Actor, CommitInfo, CommitOverrides, Error, Kind, MergeRequest, MergeStrategy, Result};
 use millpond_tree::{NewNodes, Strategy};
-use millpond_types::{BranchName, Commit, CommitId, RefExpr, RepositoryName, TreeId, Writer};
+use millpond_types::{BranchName, Commit, CommitId, Metadata, RefExpr, RepositoryName, TreeId, Writer};
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
@@ -15,6 +15,13 @@ use std::sync::Arc;
 const CONFLICTS_NAMED_MAX: usize = 10;
 /// Metadata key that clients read the strategy from (API-14.3).
 const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
+
+impl CommitOverrides {
+    fn check(&self) -> Result<()> {
+        let none = Metadata::new();
+        check_words(self.message.as_deref().unwrap_or_default(), self.metadata.as_ref().unwrap_or(&none))
+    }
+}
 
 impl Engine {
     /// Merges a commit into a branch. Always makes a commit (API-14.5).
@@ -27,7 +34,7 @@ impl Engine {
         request: MergeRequest,
     ) -> Result<CommitId> {
         self.journal.admit()?;
-        check_metadata(request.metadata.keys())?;
+        check_words(&request.message, &request.metadata)?;
         let mut fingerprint = Writer::new();
         fingerprint.text(&format!("{source:?}")).text(destination.as_str()).text(&format!("{request:?}"));
         let mut keyed = match self.begin(actor, "merge", repository, &fingerprint.finish())? {
@@ -92,7 +99,7 @@ impl Engine {
         force: bool,
     ) -> Result<CommitInfo> {
         self.journal.admit()?;
-        check_metadata(overrides.metadata.iter().flat_map(|m| m.keys()))?;
+        overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number}{overrides:?}{allow_empty}"));
         let mut keyed = match self.begin(actor, "revert", repository, &fingerprint.finish())? {
@@ -153,7 +160,7 @@ impl Engine {
         force: bool,
     ) -> Result<CommitInfo> {
         self.journal.admit()?;
-        check_metadata(overrides.metadata.iter().flat_map(|m| m.keys()))?;
+        overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number:?}{overrides:?}"));
         let mut keyed = match self.begin(actor, "cherry-pick", repository, &fingerprint.finish())? {

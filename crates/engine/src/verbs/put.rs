@@ -61,9 +61,7 @@ impl DataWriter {
             return Ok(());
         }
         self.size += bytes.len() as u64;
-        if self.size > OBJECT_BYTES_MAX {
-            return Err(Error::new(Kind::TooLarge, "the object is larger than 5 TiB"));
-        }
+        check_size(self.size)?;
         self.md5.update(&bytes);
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(&bytes);
@@ -169,6 +167,14 @@ impl Engine {
         let (engine, actor, path) = (self.owned(), actor.clone(), path.clone());
         Ok(ObjectWriter { engine, actor, repo, branch, path, request, data })
     }
+}
+
+/// Refuses objects beyond the limit of S3.
+pub(crate) fn check_size(bytes: u64) -> Result<()> {
+    if bytes > OBJECT_BYTES_MAX {
+        return Err(Error::new(Kind::TooLarge, "the object would be larger than 5 TiB"));
+    }
+    Ok(())
 }
 
 /// Refuses attributes that are too large to sit in tree leaves.

@@ -1,5 +1,6 @@
 //! Create, delete, describe and list repositories.
 
+use super::commit::metadata_bytes;
 use crate::engine::{Created, Engine, first_branch};
 use crate::idempotency::{Begin, Keyed};
 use crate::journal::{Submission, Ticket};
@@ -7,6 +8,7 @@ use crate::record::Record;
 use crate::state::{Repo, RepoState, new_repo_state};
 use crate::{Actor, Error, Kind, NewRepository, Page, PageRequest, RepositoryInfo, Result};
 use bytes::Bytes;
+use millpond_types::limits::{REPOSITORY_METADATA_BYTES_MAX, STORAGE_NAMESPACE_BYTES_MAX};
 use millpond_types::{Commit, Metadata, Reader, RepositoryName, TreeId, Writer};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,6 +17,12 @@ impl Engine {
     /// Creates a repository whose default branch is at an empty first commit (API-9.7).
     pub async fn create_repository(&self, actor: &Actor, new: NewRepository) -> Result<RepositoryInfo> {
         self.journal.admit()?;
+        if new.storage_namespace.len() > STORAGE_NAMESPACE_BYTES_MAX {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the storage namespace has more than {STORAGE_NAMESPACE_BYTES_MAX} bytes"),
+            ));
+        }
         let mut request = Writer::new();
         request.text(&new.storage_namespace).text(new.default_branch.as_str()).u8(u8::from(new.read_only));
         let mut keyed = match self.begin(actor, "create-repository", &new.name, &request.finish())? {
@@ -206,6 +214,15 @@ impl Engine {
             let mut metadata = state.info.metadata.clone();
             metadata.extend(set);
             metadata.retain(|key, _| !remove.contains(key));
+            if metadata_bytes(&metadata) > REPOSITORY_METADATA_BYTES_MAX {
+                return Err(Error::new(
+                    Kind::TooLarge,
+                    format!(
+                        "the repository's metadata would have {} bytes; the limit is {REPOSITORY_METADATA_BYTES_MAX}",
+                        metadata_bytes(&metadata)
+                    ),
+                ));
+            }
             let record = Record::RepositoryMetadata { uid: repo.uid, metadata };
             state.apply(&record, None);
             let mut context = self.context(actor, "repository-metadata");

@@ -1,6 +1,6 @@
 //! Multipart uploads. Parts are blobs; completing writes a list of them and moves no bytes.
 
-use super::put::{DataWriter, check_attributes, describe, entry_answer};
+use super::put::{DataWriter, check_attributes, check_size, describe, entry_answer};
 use super::repositories::page_of;
 use crate::address;
 use crate::checkpoint::REMEMBER_MILLIS;
@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use millpond_types::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX};
+use millpond_types::limits::{PART_BYTES_MIN, PART_NUMBER_MAX};
 use millpond_types::{
     Address, Attributes, BranchName, Checksum, Content, Entry, ObjectPath, RepositoryName, Timestamp, Writer,
     entry::parts_hash,
@@ -81,6 +81,19 @@ impl Engine {
         });
         let ticket = {
             let mut state = repo.decide()?;
+            // Completed ones are remembered for a while, which is not for the caller to end.
+            if state.uploads.len() >= self.options.uploads_open_max
+                && state.uploads.values().filter(|u| u.completed.is_none()).count()
+                    >= self.options.uploads_open_max
+            {
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!(
+                        "{} uploads of this repository are open; complete or abort some first",
+                        self.options.uploads_open_max
+                    ),
+                ));
+            }
             let record = Record::UploadCreated { uid: repo.uid, upload: upload.clone() };
             state.apply(&record, None);
             keyed.answer(&mut context, || {
@@ -253,9 +266,7 @@ impl Engine {
                 ),
             ));
         }
-        if size > OBJECT_BYTES_MAX {
-            return Err(Error::new(Kind::TooLarge, "the parts together are larger than 5 TiB"));
-        }
+        check_size(size)?;
         let context = self.context(actor, "complete-upload");
         let md5_of_md5s: [u8; 16] = {
             let mut hasher = Md5::new();

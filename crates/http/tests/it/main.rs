@@ -6,6 +6,7 @@ mod auth;
 mod branches;
 mod changes;
 mod history;
+mod limits;
 mod millpond;
 mod objects;
 mod outside;

@@ -7,7 +7,7 @@ use millpond_auth::{Auth, Sealer};
 use millpond_blob::MemoryBlobs;
 use millpond_engine::Engine;
 use millpond_http::{Options, router};
-use millpond_kv::MemoryKv;
+use millpond_kv::{Kv, MemoryKv};
 use millpond_service::Service;
 use millpond_testkit::{ManualClock, Seeded};
 use serde_json::Value;
@@ -54,7 +54,11 @@ impl Answer {
 impl Server {
     /// A server with one administrator and no repository.
     pub async fn empty() -> Self {
-        let kv = Arc::new(MemoryKv::new());
+        Self::over(Arc::new(MemoryKv::new())).await
+    }
+
+    /// The same over a metadata store that the test has a hand in.
+    pub async fn over(kv: Arc<dyn Kv>) -> Self {
         let clock = Arc::new(ManualClock::at(NOW * 1000));
         let random = Arc::new(Seeded::new(7));
         let auth =

@@ -117,7 +117,7 @@ fn example(document: &Value, schema: &Value) -> Value {
 #[tokio::test]
 async fn bodies_have_a_limit() {
     let server = Server::with_repository().await;
-    let body = format!(r#"{{"message":"{}"}}"#, "x".repeat(limits::JSON_BODY_BYTES_MAX));
+    let body = format!(r#"{{"message":"{}"}}"#, "x".repeat(limits::DOCUMENT_BYTES_MAX));
     server.post("/repositories/repo/branches/main/commits", &body).await.expect(413);
 }
 

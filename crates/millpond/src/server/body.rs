@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use millpond_types::limits::{UNWANTED_BYTES_MAX, UNWANTED_SECONDS_MAX};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,11 +31,9 @@ const PROGRESS_WINDOW: Duration = Duration::from_secs(60);
 /// About one kilobyte a second: below that a connection is held, not used.
 const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 
-/// What a client may still send of a body that nobody wants, so that it gets to read the answer: a server that
-/// closes on unread bytes resets the connection.
-const UNWANTED_BYTES_MAX: usize = 1024 * 1024;
-/// How long that may take.
-const UNWANTED_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a client may go on with a body that nobody wants: a server that closes on unread bytes resets the
+/// connection, and the client never reads the answer.
+const UNWANTED_TIME_MAX: Duration = Duration::from_secs(UNWANTED_SECONDS_MAX);
 
 /// The client sent too little for too long.
 #[derive(Debug)]
@@ -344,7 +343,13 @@ mod tests {
         assert_eq!(taken_of_dropped(1000, 0, 0, false).await, 100);
         assert_eq!(taken_of_dropped(1000, 0, 7, false).await, 100);
         assert_eq!(taken_of_dropped(100_000, 0, 0, false).await, 11);
-        assert_eq!(taken_of_dropped(1000, 3, 0, false).await, 0);
+        assert_eq!(
+            taken_of_dropped(UNWANTED_BYTES_MAX, 0, 0, false).await,
+            2,
+            "the second is seen and ends it"
+        );
+        assert_eq!(taken_of_dropped(UNWANTED_BYTES_MAX + 1, 0, 0, false).await, 1);
+        assert_eq!(taken_of_dropped(1000, UNWANTED_SECONDS_MAX + 1, 0, false).await, 0);
         assert_eq!(taken_of_dropped(1000, 0, 0, true).await, 0, "not asked for");
         assert_eq!(taken_of_dropped(1000, 0, 1, true).await, 100, "asked for");
     }

@@ -5,8 +5,8 @@
 //!
 //! It judges nothing else. Whatever it does not understand the library refuses; it then stops following.
 
-/// Longest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+use millpond_types::limits::HEAD_BYTES_MAX;
+
 /// Longest line of chunked framing; the sizes are short, extensions are not used.
 const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 
@@ -17,8 +17,13 @@ pub enum Finding {
     Fine,
     /// A request came with both `Content-Length` and `Transfer-Encoding`.
     Ambiguous,
-    /// A head is too large.
-    TooLarge,
+    /// A head is too large; so many of the bytes given last are beyond its limit.
+    HeadTooLarge {
+        /// Bytes.
+        excess: usize,
+    },
+    /// A line of chunked framing is too long.
+    LineTooLong,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -83,8 +88,13 @@ impl Framing {
                 State::Head | State::ChunkSize | State::Trailers => match self.take_line(&mut bytes) {
                     Line::Incomplete => return finding,
                     Line::TooLong => {
+                        let in_head = self.state == State::Head;
                         self.state = State::Off;
-                        return Finding::TooLarge;
+                        if !in_head {
+                            return Finding::LineTooLong;
+                        }
+                        let excess = self.head.bytes + self.line.len() - HEAD_BYTES_MAX + bytes.len();
+                        return Finding::HeadTooLarge { excess };
                     }
                     Line::Whole => {
                         let mut line = std::mem::take(&mut self.line);
@@ -196,7 +206,9 @@ mod tests {
                 found = one;
             }
         }
-        assert_eq!((&found, &bytewise.state), (&finding, &whole.state), "{text:?}");
+        // How much is in excess depends on how much came at once.
+        let kind = |finding: &Finding| std::mem::discriminant(finding);
+        assert_eq!((kind(&found), &bytewise.state), (kind(&finding), &whole.state), "{text:?}");
         (finding, whole)
     }
 
@@ -242,10 +254,19 @@ mod tests {
 
     #[test]
     fn large_heads_are_refused_and_large_bodies_are_not() {
-        let value = "a".repeat(HEAD_BYTES_MAX);
-        assert_eq!(feed(&format!("GET / HTTP/1.1\r\nX: {value}")).0, Finding::TooLarge);
+        let head = |bytes: usize| {
+            let fixed = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
+            format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(bytes - fixed))
+        };
+        for bytes in [HEAD_BYTES_MAX - 1, HEAD_BYTES_MAX] {
+            assert_eq!(feed(&head(bytes)).0, Finding::Fine);
+        }
+        assert_eq!(feed(&head(HEAD_BYTES_MAX + 1)).0, Finding::HeadTooLarge { excess: 1 });
         let many = "X: 0123456789\r\n".repeat(HEAD_BYTES_MAX / 15 + 1);
-        assert_eq!(feed(&format!("GET / HTTP/1.1\r\n{many}")).0, Finding::TooLarge);
+        assert!(matches!(feed(&format!("GET / HTTP/1.1\r\n{many}")).0, Finding::HeadTooLarge { .. }));
+        let line = format!("{}\r\n", "5".repeat(CHUNK_LINE_BYTES_MAX));
+        let text = format!("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{line}");
+        assert_eq!(feed(&text).0, Finding::LineTooLong);
         let body = "a".repeat(HEAD_BYTES_MAX * 2);
         let text = format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         assert_eq!(feed(&text).1.state, State::Head);

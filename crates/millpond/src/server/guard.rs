@@ -5,10 +5,11 @@
 //! idle connection is closed by the HTTP library.
 
 use super::framing::{Finding, Framing};
+use millpond_types::limits::UNWANTED_SECONDS_MAX;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,14 +20,31 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time without the peer taking a single byte of what waits for it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What requests of a connection need to know of it.
+/// What requests of a connection need to know of it: what was seen that makes everything from there on
+/// untrustworthy, if anything.
 #[derive(Debug, Default)]
-pub struct Suspicion(AtomicBool);
+pub struct Suspicion(AtomicU8);
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// A request has two framings.
+    Ambiguous = 1,
+    /// A head is too large; the request that the library sees is its beginning.
+    HeadTooLarge = 2,
+}
 
 impl Suspicion {
-    /// Whether a request with two framings was seen. From then on nothing on the connection can be trusted.
-    pub fn is_ambiguous(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// What was seen, if anything.
+    pub fn is(&self) -> Option<Suspect> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Suspect::Ambiguous),
+            _ => Some(Suspect::HeadTooLarge),
+        }
+    }
+    fn raise(&self, suspect: Suspect) {
+        self.0.store(suspect as u8, Ordering::Release);
     }
 }
 
@@ -35,6 +53,11 @@ pub struct Guarded<S> {
     stream: S,
     framing: Framing,
     suspicion: Arc<Suspicion>,
+    /// Nothing more is read: what comes is the rest of a head that is too large.
+    is_cut: bool,
+    is_shut: bool,
+    /// The byte read last.
+    last: u8,
     head: Option<Pin<Box<Sleep>>>,
     write: Option<Pin<Box<Sleep>>>,
 }
@@ -42,7 +65,16 @@ pub struct Guarded<S> {
 impl<S> Guarded<S> {
     /// Guards a stream.
     pub fn new(stream: S, suspicion: Arc<Suspicion>) -> Self {
-        Self { stream, framing: Framing::new(), suspicion, head: None, write: None }
+        Self {
+            stream,
+            framing: Framing::new(),
+            suspicion,
+            is_cut: false,
+            is_shut: false,
+            last: 0,
+            head: None,
+            write: None,
+        }
     }
 }
 
@@ -53,20 +85,37 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.is_cut {
+            // An end here would make the library drop the answer, which closes the connection anyway.
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
                 outcome?;
                 match this.framing.feed(&buffer.filled()[before..]) {
                     Finding::Fine => {}
-                    Finding::Ambiguous => this.suspicion.0.store(true, Ordering::Release),
-                    Finding::TooLarge => {
-                        return Poll::Ready(Err(io::Error::new(
-                            io::ErrorKind::InvalidData,
-                            "the head is too large",
-                        )));
+                    Finding::Ambiguous => this.suspicion.raise(Suspect::Ambiguous),
+                    Finding::HeadTooLarge { excess } => {
+                        // The library would wait for the end, or close without a word. It gets an end, and the
+                        // request, which is now another, an answer that says so. Whether the cut is in a name, in
+                        // a value or between lines, this makes a header of it.
+                        const END: &[u8] = b"\nx:\r\n\r\n";
+                        let kept = (buffer.filled().len() - before).saturating_sub(excess + END.len());
+                        buffer.set_filled(before + kept);
+                        if buffer.remaining() < END.len() {
+                            return Poll::Ready(Err(invalid("the head is too large")));
+                        }
+                        let last = buffer.filled()[before..].last().copied().unwrap_or(this.last);
+                        buffer.put_slice(if last == b'\r' { END } else { &END[1..] });
+                        this.suspicion.raise(Suspect::HeadTooLarge);
+                        this.is_cut = true;
+                    }
+                    Finding::LineTooLong => {
+                        return Poll::Ready(Err(invalid("a line of chunked framing is too long")));
                     }
                 }
+                this.last = buffer.filled()[before..].last().copied().unwrap_or(this.last);
                 if !this.framing.is_in_head() {
                     this.head = None;
                 } else if this.head.is_none() {
@@ -83,6 +132,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 impl<S> Guarded<S> {
     /// Turns a wait for the peer into an error when it has lasted too long.
     fn limited<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -96,7 +149,7 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.limited(cx, outcome)
@@ -117,8 +170,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.limited(cx, outcome)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.limited(cx, outcome)
+        let this = &mut *self;
+        if !this.is_shut {
+            let outcome = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.limited(cx, outcome))?;
+            this.is_shut = true;
+        }
+        if !this.is_cut {
+            return Poll::Ready(Ok(()));
+        }
+        // Closing with unread bytes would take the answer back (RFC 9112, 9.6).
+        let timer =
+            this.write.get_or_insert_with(|| Box::pin(sleep(Duration::from_secs(UNWANTED_SECONDS_MAX))));
+        let mut room = [0; 4096];
+        while timer.as_mut().poll(cx).is_pending() {
+            let mut rest = ReadBuf::new(&mut room);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut rest) {
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                Poll::Ready(_) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -177,9 +250,9 @@ mod tests {
         let mut guarded = Guarded::new(server, suspicion.clone());
         let mut buffer = [0; 256];
         assert!(guarded.read(&mut buffer).await.expect("read") > 0);
-        assert!(!suspicion.is_ambiguous());
+        assert_eq!(suspicion.is(), None);
         client.write_all(b"Transfer-Encoding: chunked\r\n\r\n").await.expect("written");
         assert!(guarded.read(&mut buffer).await.expect("read") > 0);
-        assert!(suspicion.is_ambiguous());
+        assert_eq!(suspicion.is(), Some(Suspect::Ambiguous));
     }
 }

@@ -16,6 +16,7 @@ use guard::{Guarded, Suspicion};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use millpond_types::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use request::Connection;
 use std::convert::Infallible;
 use std::future::Future;
@@ -44,8 +45,6 @@ const SHED_TIMEOUT: Duration = Duration::from_secs(1);
 const SHEDDING_MAX: usize = 256;
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
-/// Headers of one request.
-const HEADERS_MAX: usize = 128;
 
 /// A bound port, ready to serve.
 pub struct Server {
@@ -230,7 +229,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(32 * 1024)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Duration::from_secs(20))

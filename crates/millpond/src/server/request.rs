@@ -1,7 +1,7 @@
 //! One request: sorted to its door, guarded against panics, counted and logged when its response has ended.
 
 use super::body::{BoxError, Ending, Observed, RequestBody, ResponseBody, full};
-use super::guard::Suspicion;
+use super::guard::{Suspect, Suspicion};
 use super::metrics::{self, Metrics};
 use crate::config::LogRequests;
 use crate::machine;
@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use millpond_types::limits::URL_BYTES_MAX;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -136,16 +137,26 @@ impl Requests {
         connection: &Connection,
         request: Request<RequestBody<Incoming>>,
     ) -> (Door, Response<ResponseBody>) {
-        if connection.suspicion.is_ambiguous() {
-            let mut response = plain(
-                StatusCode::BAD_REQUEST,
-                "a request may have Content-Length or Transfer-Encoding, not both\n",
-            );
-            // What follows on this connection may be the tail of a body.
+        if let Some(suspect) = connection.suspicion.is() {
+            let mut response = match suspect {
+                Suspect::Ambiguous => plain(
+                    StatusCode::BAD_REQUEST,
+                    "a request may have Content-Length or Transfer-Encoding, not both\n",
+                ),
+                Suspect::HeadTooLarge => plain(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "the request line and the headers together have more than 32 KiB\n",
+                ),
+            };
+            // What follows on this connection may be the tail of a body, or of the head.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return (Door::Server, response);
         }
         let (head, body) = request.into_parts();
+        if head.uri.path_and_query().is_some_and(|text| text.as_str().len() > URL_BYTES_MAX) {
+            let response = plain(StatusCode::URI_TOO_LONG, "path and query have more than 16 KiB\n");
+            return (Door::Server, response);
+        }
         let is_s3 = self.doors.is_s3(&head);
         if !is_s3 && head.uri.path() == "/metrics" {
             return (Door::Server, self.metrics(&head.method));

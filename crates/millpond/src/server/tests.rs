@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use millpond_types::limits;
 use rustls::pki_types::ServerName;
 use std::sync::OnceLock;
 use tokio::sync::oneshot;
@@ -151,6 +152,35 @@ async fn a_body_that_was_not_asked_for_never_leaks_into_the_next_request() {
     let answer = server.ask(head).await;
     assert!(answer.contains("connection: close") && !answer.contains("100 Continue"), "{answer}");
     assert!(answer.ends_with("refused unread"), "{answer}");
+}
+
+#[tokio::test]
+async fn heads_have_limits() {
+    let server = start(None, 10).await;
+    let status = async |text: String| server.ask(&text).await.split(' ').nth(1).expect("a status").to_owned();
+    let url = |bytes: usize| get(&format!("/{}", "a".repeat(bytes - 1)), "");
+    let headers = |count: usize| get("/", &"X: 1\r\n".repeat(count - 2));
+    let head = |bytes: usize| {
+        let fixed = get("/", "X: \r\n").len();
+        get("/", &format!("X: {}\r\n", "a".repeat(bytes - fixed)))
+    };
+    for size in [limits::URL_BYTES_MAX - 1, limits::URL_BYTES_MAX] {
+        assert_eq!(status(url(size)).await, "200");
+    }
+    assert_eq!(status(url(limits::URL_BYTES_MAX + 1)).await, "414");
+    for count in [limits::HEADERS_MAX - 1, limits::HEADERS_MAX] {
+        assert_eq!(status(headers(count)).await, "200");
+    }
+    assert_eq!(status(headers(limits::HEADERS_MAX + 1)).await, "431");
+    for size in [limits::HEAD_BYTES_MAX - 1, limits::HEAD_BYTES_MAX] {
+        assert_eq!(status(head(size)).await, "200");
+    }
+    for size in [limits::HEAD_BYTES_MAX + 1, limits::HEAD_BYTES_MAX * 2, limits::HEAD_BYTES_MAX * 20] {
+        assert_eq!(status(head(size)).await, "431", "{size}");
+    }
+    // The request that is left of a head too large is not run, nor is what follows it.
+    let answer = server.ask(&(head(limits::HEAD_BYTES_MAX + 9) + &get("/smuggled", ""))).await;
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use crate::query::Query;
 use http::header::{AUTHORIZATION, DATE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use millpond_service::limits::PRESIGN_SECONDS_MAX;
+use millpond_service::limits::{PRESIGN_SECONDS_MAX, SKEW_SECONDS_MAX};
 use millpond_service::{ContentHash, Timestamp};
 #[cfg(test)]
 pub(crate) use sigv4::testing;
 pub(crate) use sigv4::{ChunkSigner, EMPTY_SHA256};
 
-/// How far a signature's time may be from ours, in milliseconds.
-const SKEW_MILLIS_MAX: i64 = 15 * 60 * 1000;
+/// As clocks count.
+const SKEW_MILLIS_MAX: i64 = SKEW_SECONDS_MAX as i64 * 1000;
 const V4: &str = "AWS4-HMAC-SHA256";
 /// What a presigned query must hold; only these names belong to the signature itself.
 const PRESIGN_NAMES: [&str; 6] = [

@@ -10,12 +10,12 @@ use crate::response::{Response, xml};
 use crate::xml::{self, Element, Writer};
 use bytes::Bytes;
 use http::HeaderMap;
-use millpond_service::limits::{JSON_BODY_BYTES_MAX, PAGE_ITEMS_MAX, PART_NUMBER_MAX};
+use millpond_service::limits::{DOCUMENT_BYTES_MAX, PAGE_ITEMS_MAX, PART_NUMBER_MAX};
 use millpond_service::{CompleteRequest, CompletedPart, Kind, PartInfo, Thing, UploadInfo};
 use std::collections::BTreeMap;
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
-    let body = payload.all(JSON_BODY_BYTES_MAX).await?;
+    let body = payload.all(DOCUMENT_BYTES_MAX).await?;
     let parts = parse(&xml::parse(&body, "CompleteMultipartUpload")?)?;
     let condition = write_condition(call.headers())?;
     let expected_size = match call.header("x-amz-mp-object-size") {

@@ -6,12 +6,12 @@ use crate::payload::Payload;
 use crate::response::{Response, empty};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use millpond_service::limits::JSON_BODY_BYTES_MAX;
+use millpond_service::limits::DOCUMENT_BYTES_MAX;
 use millpond_service::{BranchName, Kind, NewRepository};
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
     // A location may be asked for; there is one place only.
-    let body = payload.all(JSON_BODY_BYTES_MAX).await?;
+    let body = payload.all(DOCUMENT_BYTES_MAX).await?;
     if !body.is_empty() {
         crate::xml::parse(&body, "CreateBucketConfiguration")?;
     }

@@ -8,14 +8,14 @@ use crate::error::{S3Error, S3Result};
 use crate::payload::Payload;
 use crate::response::{Response, xml};
 use crate::xml::{self, Element, Writer};
-use millpond_service::limits::{DELETE_BATCH_MAX, JSON_BODY_BYTES_MAX};
+use millpond_service::limits::{DELETE_BATCH_MAX, DOCUMENT_BYTES_MAX};
 use millpond_service::{BranchName, EtagMatch, ObjectPath, WriteCondition};
 use std::collections::BTreeMap;
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
     let repo = call.repository()?;
     let verifier = Verifier::new(call.headers())?;
-    let body = payload.all(JSON_BODY_BYTES_MAX).await?;
+    let body = payload.all(DOCUMENT_BYTES_MAX).await?;
     verifier.check_all(&body, payload.trailers())?;
     let list = List::parse(&xml::parse(&body, "Delete")?)?;
     // A missing repository is an error of the call, not one of every key.

@@ -6,8 +6,8 @@ use crate::error::{S3Error, S3Result};
 use crate::query::encode_key;
 use crate::response::{Response, xml};
 use crate::xml::Writer;
-use millpond_service::limits::{PAGE_ITEMS_MAX, PREFIX_BYTES_MAX};
-use millpond_service::{UploadInfo, limits};
+use millpond_service::UploadInfo;
+use millpond_service::limits::{PAGE_ITEMS_MAX, PREFIX_BYTES_MAX, S3_PREFIX_BYTES_MAX};
 
 /// Greater than every upload id.
 const AFTER_EVERY_ID: &str = "\u{10FFFF}";
@@ -16,7 +16,7 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     let repo = call.repository()?;
     let text = |name: &str| call.query.get(name).unwrap_or_default();
     let (prefix, delimiter) = (text("prefix"), text("delimiter"));
-    if prefix.len() > PREFIX_BYTES_MAX + limits::OBJECT_PATH_BYTES_MAX || delimiter.len() > PREFIX_BYTES_MAX {
+    if prefix.len() > S3_PREFIX_BYTES_MAX || delimiter.len() > PREFIX_BYTES_MAX {
         return Err(S3Error::invalid_argument("prefix or delimiter is too long"));
     }
     let max = call.query.number("max-uploads", i32::MAX as u64)?.unwrap_or(PAGE_ITEMS_MAX as u64);

@@ -11,7 +11,7 @@ use crate::query::encode_key;
 use crate::response::{Response, xml};
 use crate::xml::Writer;
 use bytes::Bytes;
-use millpond_service::limits::{OBJECT_PATH_BYTES_MAX, PAGE_ITEMS_MAX, PREFIX_BYTES_MAX};
+use millpond_service::limits::{PAGE_ITEMS_MAX, PREFIX_BYTES_MAX, S3_PREFIX_BYTES_MAX};
 use millpond_service::{Kind, ListItem, ListRequest, ObjectInfo, PageRequest, Pin, RefExpr};
 
 pub(crate) async fn run_v1(call: &Call) -> S3Result<Response> {
@@ -94,7 +94,7 @@ impl<'a> Request<'a> {
     fn of(call: &'a Call) -> S3Result<Self> {
         let text = |name: &str| call.query.get(name).unwrap_or_default();
         let (prefix, delimiter) = (text("prefix"), text("delimiter"));
-        if prefix.len() > PREFIX_BYTES_MAX + OBJECT_PATH_BYTES_MAX || delimiter.len() > PREFIX_BYTES_MAX {
+        if prefix.len() > S3_PREFIX_BYTES_MAX || delimiter.len() > PREFIX_BYTES_MAX {
             return Err(S3Error::invalid_argument("prefix or delimiter is too long"));
         }
         let encoded = match call.query.get("encoding-type") {

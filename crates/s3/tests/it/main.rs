@@ -6,6 +6,7 @@ mod access;
 mod buckets;
 mod copy;
 mod delete;
+mod limits;
 mod listing;
 mod multipart;
 mod objects;

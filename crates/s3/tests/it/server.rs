@@ -85,6 +85,11 @@ pub struct Server {
 impl Server {
     /// A server with one administrator and no repository.
     pub async fn empty() -> Self {
+        Self::with(millpond_engine::Options::default()).await
+    }
+
+    /// The same with an engine set up otherwise.
+    pub async fn with(options: millpond_engine::Options) -> Self {
         let kv = Arc::new(MemoryKv::new());
         let clock = Arc::new(ManualClock::at(NOW_SECONDS * 1000));
         let random = Arc::new(Seeded::new(7));
@@ -92,7 +97,6 @@ impl Server {
             Auth::open(kv.clone(), Sealer::new(&[3; 32]), random.clone(), clock.clone()).await.unwrap();
         auth.ensure_admin("admin", Some((KEY, SECRET))).await.unwrap();
         let blobs = Arc::new(MemoryBlobs::new());
-        let options = millpond_engine::Options::default();
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await.unwrap();
         let service = Arc::new(Service::new(engine, Arc::new(auth), clock, random, "test".to_owned()));
         let principal = service.authenticate_key(KEY, SECRET).await.unwrap();
