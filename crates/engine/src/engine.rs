@@ -323,14 +323,14 @@ pub fn kv_error(error: KvError) -> Error {
 
 /// What the nodes of a repository live on.
 #[derive(Clone, Copy)]
-struct Stores<'a> {
-    blobs: &'a Arc<dyn Blobs>,
-    tasks: &'a Arc<dyn Tasks>,
-    cache: &'a Arc<NodeCache>,
-    epoch: u64,
+pub(crate) struct Stores<'a> {
+    pub(crate) blobs: &'a Arc<dyn Blobs>,
+    pub(crate) tasks: &'a Arc<dyn Tasks>,
+    pub(crate) cache: &'a Arc<NodeCache>,
+    pub(crate) epoch: u64,
 }
 
-fn new_repo(stores: Stores<'_>, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {
+pub(crate) fn new_repo(stores: Stores<'_>, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {
     Arc::new(Repo {
         uid,
         state: Versioned::new(state),
@@ -359,7 +359,7 @@ fn settle(root: &Versioned<RootState>) {
 /// already hold later states than the record: applying every record from the checkpoint on, in order,
 /// ends in the same state whatever the tables held, and records about things that the tables no longer
 /// have are passed over.
-fn publish(
+pub(crate) fn publish(
     root: &Versioned<RootState>,
     stores: Stores<'_>,
     context: &Context,
@@ -400,7 +400,7 @@ fn publish(
 
 /// Position in the journal of a mutation's first record, which orders ref moves: the row, the mutation
 /// within it, and room for 16 records of each.
-fn sequence(row: u64, position: usize) -> u64 {
+pub(crate) fn sequence(row: u64, position: usize) -> u64 {
     row << 20 | (position as u64) << 4
 }
 

@@ -71,9 +71,14 @@ pub fn ref_move(uid: RepoUid, sequence: u64) -> Bytes {
     join(&moves(uid), &[&(!sequence).to_be_bytes()])
 }
 
+/// All ref moves of a repository by ref.
+pub fn moves_of_all(uid: RepoUid) -> Bytes {
+    join(b"n/", &[&uid.to_be_bytes()])
+}
+
 /// All ref moves of one branch or tag, newest first.
 pub fn moves_of(uid: RepoUid, name: &str) -> Bytes {
-    join(b"n/", &[&uid.to_be_bytes(), name.as_bytes(), b"\0"])
+    join(&moves_of_all(uid), &[name.as_bytes(), b"\0"])
 }
 
 /// One ref move, under its ref.

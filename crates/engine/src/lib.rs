@@ -11,6 +11,7 @@ pub mod address;
 pub mod api;
 mod checkpoint;
 mod engine;
+mod fsck;
 #[cfg(test)]
 mod golden;
 mod idempotency;
@@ -27,4 +28,5 @@ mod verbs;
 
 pub use api::*;
 pub use engine::{Engine, Options};
+pub use fsck::{Defect, FsckProgress, FsckReport, FsckRequest, FsckWatch, Orphans, fsck};
 pub use verbs::{CopyRequest, ObjectWriter, OpenObject, PartWriter, Snapshot};

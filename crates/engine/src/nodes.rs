@@ -243,10 +243,16 @@ impl Nodes {
         let mut covered = 0;
         let indexes = self.list(&keys::pack_indexes(self.uid), "").await?;
         if let Some(newest) = indexes.last() {
-            let reader = self.blobs.open(newest).await.map_err(store_error)?;
-            let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-            covered = decode_index(bytes, &mut found)
-                .map_err(|e| Error::new(Kind::Damaged, format!("pack index {}: {e}", newest.as_str())))?;
+            match self.read_saved_index(newest, &mut found).await {
+                Ok(number) => covered = number,
+                Err(error) if matches!(error.kind, Kind::Damaged | Kind::Gone) => {
+                    // All it says is in the packs, and the next checkpoint saves it anew.
+                    tracing::error!(error = %error, repository = self.uid, "reading the packs themselves");
+                    found.clear();
+                    self.blobs.delete(newest).await.map_err(store_error)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let after =
             if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
@@ -254,11 +260,23 @@ impl Nodes {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
             let reader = self.blobs.open(&key).await.map_err(store_error)?;
             let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-            let index = pack::read_index(&bytes).map_err(tree_error)?;
+            let index = pack::read_index(&bytes).map_err(|e| in_pack(&key, e))?;
             found.extend(locations(number, &bytes, &index)?);
         }
         *self.index.write() = found;
         Ok(())
+    }
+
+    /// Takes the index over all packs up to the number that it gives.
+    async fn read_saved_index(
+        &self,
+        key: &millpond_blob::BlobKey,
+        found: &mut HashMap<NodeId, Location>,
+    ) -> Result<u64> {
+        let reader = self.blobs.open(key).await.map_err(store_error)?;
+        let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
+        decode_index(bytes, found)
+            .map_err(|e| Error::new(Kind::Damaged, format!("pack index {}: {e}", key.as_str())))
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<millpond_blob::BlobKey>> {
@@ -388,6 +406,12 @@ pub fn tree_error(error: TreeError) -> Error {
         TreeError::Missing(_) | TreeError::Damaged(..) => Error::new(Kind::Damaged, error.to_string()),
         other => Error::new(Kind::Internal, other.to_string()),
     }
+}
+
+/// A pack's failure, with its name.
+fn in_pack(key: &millpond_blob::BlobKey, error: TreeError) -> Error {
+    let error = tree_error(error);
+    Error::new(error.kind, format!("pack {}: {}", key.as_str(), error.message))
 }
 
 /// An object store's failure as the engine's.

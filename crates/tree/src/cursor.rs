@@ -11,25 +11,31 @@ use millpond_types::{Entry, NodeId, TreeId};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Reads a child and checks that it is what its parent says. The level is checked so that no chain of nodes can
-/// lead in a circle, the rest so that damage is found where it is.
+/// Reads a child and checks that it is what its parent says.
 pub(crate) fn load_child(
     source: &dyn NodeSource,
     parent: &Node,
     index: usize,
 ) -> Result<Arc<Node>, TreeError> {
+    let node = source.node(&parent.child(index).id)?;
+    check_child(parent, index, &node)?;
+    Ok(node)
+}
+
+/// Checks that a child is what its parent says. The level is checked so that no chain of nodes can lead in a
+/// circle, the rest so that damage is found where it is.
+pub(crate) fn check_child(parent: &Node, index: usize, node: &Node) -> Result<(), TreeError> {
     let child = parent.child(index);
-    let node = source.node(&child.id)?;
     if node.level() + 1 != parent.level() {
         return Err(TreeError::node(node.id(), "its level is not one below that of its parent"));
     }
-    if Child::of(&node) != child {
+    if Child::of(node) != child {
         return Err(TreeError::node(node.id(), "its totals are not those its parent has"));
     }
-    if !parent.child_ends_like(index, &node) {
+    if !parent.child_ends_like(index, node) {
         return Err(TreeError::node(node.id(), "its last key is not the one its parent has"));
     }
-    Ok(node)
+    Ok(())
 }
 
 /// What is at the cursor.

@@ -26,6 +26,7 @@ pub mod pack;
 mod read;
 mod scan;
 mod source;
+pub mod verify;
 
 pub use apply::apply;
 pub use build::build;

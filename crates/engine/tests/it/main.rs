@@ -4,6 +4,7 @@
 
 mod damage;
 mod fencing;
+mod fsck;
 mod gate;
 mod model;
 mod objects;

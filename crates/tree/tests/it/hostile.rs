@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use millpond_tree::{Diff, NewNodes, Node, NodeSink, NodeSource, Place, Scan, TreeError, get, totals};
+use millpond_tree::{
+    Diff, NewNodes, Node, NodeSink, NodeSource, Place, Scan, TreeError, get, totals, verify,
+};
 use millpond_types::{NodeId, TreeId};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -26,6 +28,11 @@ fn read_all(bytes: Vec<u8>) -> bool {
     let Ok(node) = Node::decode(id, bytes.into()) else { return false };
     let children: Vec<_> = node.children().collect();
     assert!(children.len() <= node.len());
+    let mut rows = Model::new();
+    let verified = verify::verify(&node, |path, entry| drop(rows.insert(path, entry)));
+    if verified.is_ok() && node.level() == 0 {
+        assert_eq!(id_of(&rows), TreeId(Some(id)), "what passes is what would be written");
+    }
     let mut nodes = NewNodes::default();
     nodes.put(node);
     let tree = TreeId(Some(id));
@@ -154,4 +161,49 @@ fn a_lost_node_is_named() {
         }
     };
     assert_eq!(error, TreeError::Missing(lost));
+}
+
+/// fsck's check passes what this program writes, and finds a tree whose nodes are sound but wrongly cut.
+#[test]
+fn a_tree_cut_in_other_places_is_found() {
+    use millpond_tree::verify::{Ending, verify, verify_child, verify_root};
+    let model: Model = (0..9_000).map(|i| (plain_key(i), entry(i))).collect();
+    let mut nodes = NewNodes::default();
+    let tree = tree_of(&model, &mut nodes);
+    let root = nodes.node(&tree.0.unwrap()).unwrap();
+    assert_eq!(verify_root(&root), Ok(()));
+    let children: Vec<_> = root.children().map(|id| nodes.node(&id).unwrap()).collect();
+    for (index, child) in children.iter().enumerate() {
+        let mut seen = 0;
+        let ending = verify(child, |path, entry| {
+            assert_eq!(model[&path], entry);
+            seen += 1;
+        });
+        assert_eq!(verify_child(&root, index, child), Ok(()));
+        assert_eq!(seen, child.len());
+        if index + 1 < children.len() {
+            assert_eq!(ending, Ok(Ending::AtBoundary));
+        }
+        // Its first half alone is a leaf that ends where nothing ends.
+        let half: Model = model.range(key_range(child)).take(child.len() / 2).map(own).collect();
+        let mut alone = NewNodes::default();
+        let half = tree_of(&half, &mut alone);
+        assert_eq!(verify(&alone.node(&half.0.unwrap()).unwrap(), |_, _| {}), Ok(Ending::Open));
+    }
+    assert!(verify_child(&root, 0, &children[1]).is_err(), "another child");
+}
+
+fn key_range(leaf: &Arc<Node>) -> std::ops::RangeFrom<millpond_types::ObjectPath> {
+    let mut first = None;
+    millpond_tree::verify::verify(leaf, |path, _| {
+        first.get_or_insert(path);
+    })
+    .unwrap();
+    first.unwrap()..
+}
+
+fn own(
+    (path, entry): (&millpond_types::ObjectPath, &millpond_types::Entry),
+) -> (millpond_types::ObjectPath, millpond_types::Entry) {
+    (path.clone(), entry.clone())
 }
