@@ -93,7 +93,7 @@ impl Engine {
             ));
         }
         let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
-        let rows = self.rows_since_checkpoint.load(Ordering::Relaxed);
+        let covered = *self.since_checkpoint.lock();
         let now = self.clock.now();
         for repo in self.root.read().by_uid.values() {
             self.forget_completed_uploads(repo, now);
@@ -136,7 +136,9 @@ impl Engine {
             }
             unsaved.moves.drain(..part.moves.len());
         }
-        self.rows_since_checkpoint.fetch_sub(rows, Ordering::Relaxed);
+        let mut backlog = self.since_checkpoint.lock();
+        backlog.rows -= covered.rows;
+        backlog.bytes -= covered.bytes;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The engine: opening, recovery, and how durable records reach the published state.
 
-use crate::journal::{Journal, Submission, Ticket};
+use crate::journal::{Journal, Place, Submission, Ticket};
 use crate::keys::{self, RepoUid};
 use crate::nodes::{NodeCache, Nodes, node_cache};
 use crate::record::{Context, Record, Row};
@@ -12,8 +12,8 @@ use millpond_blob::Blobs;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::limits;
 use millpond_types::{BranchName, Clock, Commit, CommitId, ContentHash, Random, RepositoryName, TreeId};
-use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use parking_lot::{Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// What may be set from outside.
@@ -25,6 +25,8 @@ pub struct Options {
     pub memtable_entries_max: usize,
     /// Journal rows after which the tables are brought up to date.
     pub checkpoint_rows: u64,
+    /// Bytes of journal rows likewise.
+    pub checkpoint_bytes: u64,
     /// Where the engine's own work runs.
     pub tasks: Arc<dyn Tasks>,
     /// Open multipart uploads of one repository.
@@ -37,6 +39,7 @@ impl Default for Options {
             node_cache_bytes: 128 << 20,
             memtable_entries_max: 50_000,
             checkpoint_rows: 20_000,
+            checkpoint_bytes: 16 << 20,
             tasks: Arc::new(TokioTasks),
             uploads_open_max: limits::UPLOADS_OPEN_MAX,
         }
@@ -56,15 +59,22 @@ pub struct Engine {
     pub(crate) journal: Journal,
     pub(crate) idempotency: crate::idempotency::Remembered,
     pub(crate) commit_cache: quick_cache::sync::Cache<(RepoUid, CommitId), Arc<Commit>>,
-    pub(crate) rows_since_checkpoint: AtomicU64,
+    pub(crate) since_checkpoint: Mutex<Backlog>,
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
     /// Repositories whose deletion became durable since the last checkpoint: their table rows must go.
-    pub(crate) deleted: parking_lot::Mutex<Vec<Arc<Repo>>>,
+    pub(crate) deleted: Mutex<Vec<Arc<Repo>>>,
     /// A checkpoint failed after it had taken what the tables lack: only a restart can make them whole.
     pub(crate) checkpoint_failed: AtomicBool,
     checkpoint_queued: AtomicBool,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
+}
+
+/// Journal rows that the tables do not cover.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Backlog {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What a creating submission made, to be published as the same thing that deciders already hold.
@@ -92,6 +102,7 @@ impl Engine {
         let idempotency = crate::idempotency::Remembered::load(&*kv).await?;
         let (first, mut previous) = crate::checkpoint::read(&*kv).await?;
         let mut deleted = Vec::new();
+        let mut backlog = Backlog::default();
         let mut next = first;
         let mut from = keys::journal(first);
         let end = millpond_kv::prefix_end(keys::JOURNAL).expect("the journal prefix is not all 0xff");
@@ -103,6 +114,8 @@ impl Engine {
             from = after.into();
             for (key, value) in page {
                 let hash = ContentHash::of(&value).0;
+                backlog.rows += 1;
+                backlog.bytes += value.len() as u64;
                 let row = Row::decode(value).map_err(|e| damaged_journal(next, &e.to_string()))?;
                 if key != keys::journal(next) || row.previous != previous {
                     return Err(damaged_journal(next, "a row is missing or was changed"));
@@ -129,9 +142,9 @@ impl Engine {
                 epoch,
                 next,
                 previous,
-                Box::new(move |submission, row, position| {
+                Box::new(move |submission, place| {
                     if let Some(engine) = target.upgrade() {
-                        engine.publish(submission, sequence(row, position), position == 0);
+                        engine.publish(submission, place);
                     }
                 }),
             );
@@ -141,9 +154,9 @@ impl Engine {
                 clock,
                 random,
                 commit_cache: quick_cache::sync::Cache::new(20_000),
-                rows_since_checkpoint: AtomicU64::new(next - first),
+                since_checkpoint: Mutex::new(backlog),
                 checkpointing: tokio::sync::Mutex::new(()),
-                deleted: parking_lot::Mutex::new(deleted),
+                deleted: Mutex::new(deleted),
                 checkpoint_failed: AtomicBool::new(false),
                 checkpoint_queued: AtomicBool::new(false),
                 options,
@@ -183,7 +196,7 @@ impl Engine {
         }
     }
 
-    fn publish(&self, submission: &Submission, first: u64, new_row: bool) {
+    fn publish(&self, submission: &Submission, place: Place) {
         let Submission { context, records, created, .. } = submission;
         for record in records {
             if let Record::RepositoryDeleted { uid } = record {
@@ -191,9 +204,18 @@ impl Engine {
             }
         }
         self.idempotency.restore(context);
+        let first = sequence(place.row, place.position);
         publish(&self.root, self.stores(), context, records, first, created.as_ref());
-        let rows = self.rows_since_checkpoint.fetch_add(u64::from(new_row), Ordering::Relaxed);
-        if rows >= self.options.checkpoint_rows && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
+        if place.position > 0 {
+            return;
+        }
+        let due = {
+            let mut backlog = self.since_checkpoint.lock();
+            backlog.rows += 1;
+            backlog.bytes += place.row_bytes as u64;
+            backlog.rows >= self.options.checkpoint_rows || backlog.bytes >= self.options.checkpoint_bytes
+        };
+        if due && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
             let engine = self.owned();
             self.options.tasks.spawn(Box::pin(async move {
                 if let Err(error) = engine.checkpoint().await {

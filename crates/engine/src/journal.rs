@@ -76,8 +76,19 @@ enum Message {
     Barrier(Box<dyn FnOnce(u64, [u8; 32]) + Send>),
 }
 
-/// Applies a durable mutation to the published state: the mutation, its row, its position in the row.
-pub type Publish = Box<dyn FnMut(&Submission, u64, usize) + Send>;
+/// Where a durable mutation is in the journal.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Its row.
+    pub row: u64,
+    /// Its position in the row.
+    pub position: usize,
+    /// Bytes of the row.
+    pub row_bytes: usize,
+}
+
+/// Applies a durable mutation to the published state.
+pub type Publish = Box<dyn FnMut(&Submission, Place) + Send>;
 
 /// The handle for submitting.
 pub struct Journal {
@@ -247,18 +258,21 @@ impl Committer {
         if let Err(error) = &outcome {
             self.failed.store(true, Ordering::Release);
             tracing::error!(error = %error, "journal write failed; refusing writes from now on");
-        } else {
+        }
+        if let Ok(row_bytes) = outcome {
             for (position, (submission, _)) in group.iter().enumerate() {
-                (self.publish)(submission, self.next - 1, position);
+                (self.publish)(submission, Place { row: self.next - 1, position, row_bytes });
             }
         }
+        let outcome = outcome.map(|_| ());
         for (_, reply) in group {
             let _ = reply.send(outcome.clone());
         }
         outcome
     }
 
-    async fn write(&mut self, group: &mut [(Submission, oneshot::Sender<Result<()>>)]) -> Result<()> {
+    /// Returns the bytes of the row.
+    async fn write(&mut self, group: &mut [(Submission, oneshot::Sender<Result<()>>)]) -> Result<usize> {
         let mut packs: Vec<(Arc<Repo>, Vec<NewNodes>)> = Vec::new();
         for (submission, _) in group.iter_mut() {
             if let Some((repo, new)) = submission.nodes.take() {
@@ -277,6 +291,7 @@ impl Committer {
             group.iter().map(|(s, _)| (&s.context, s.records.as_slice())).collect();
         let row = Row::encode(self.epoch, &self.previous, &mutations);
         let hash: [u8; 32] = Sha256::digest(&row).into();
+        let bytes = row.len();
         let key = keys::journal(self.next);
         let batch = Batch {
             preconditions: vec![
@@ -304,7 +319,7 @@ impl Committer {
         }
         self.next += 1;
         self.previous = hash;
-        Ok(())
+        Ok(bytes)
     }
 }
 

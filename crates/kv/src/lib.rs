@@ -1,16 +1,15 @@
 //! The metadata store as a port: ordered keys, range scans, and atomic batches of preconditioned writes.
 //!
-//! Adapters: [`MemoryKv`] and [`RedbKv`]; `contract` is the one suite that every adapter passes.
+//! Adapters: [`MemoryKv`] and [`LocalKv`]; `contract` is the one suite that every adapter passes.
 //! This crate does not know what is stored: no repository, branch or commit appears here.
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod local;
 mod memory;
-mod redb_kv;
-mod untouched;
 
+pub use local::{LocalKv, LocalKvCounters};
 pub use memory::MemoryKv;
-pub use redb_kv::{RedbCounters, RedbKv};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,7 +44,7 @@ pub struct Batch {
 }
 
 /// What the caller must do next is the kind.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum KvError {
     /// Another writer was faster; read again and decide anew. Nothing was written.
     #[error("precondition failed on key {0:?}")]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use millpond_auth::{AdminKeys, Auth, Sealer};
 use millpond_blob::{Blobs, LocalBlobs};
 use millpond_engine::Engine;
-use millpond_kv::{Batch, Expect, Kv, KvError, RedbKv, Write};
+use millpond_kv::{Batch, Expect, Kv, KvError, LocalKv, Write};
 use millpond_service::{Random, Service};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ impl Installation {
         }
 
         let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-        let kv: Arc<dyn Kv> = Arc::new(RedbKv::open(data.metadata_file())?);
+        let kv: Arc<dyn Kv> = Arc::new(LocalKv::open(data.metadata_file())?);
         let blobs = LocalBlobs::open(data.blobs_folder())?;
         for damage in blobs.damage() {
             tracing::error!(

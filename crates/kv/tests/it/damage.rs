@@ -2,7 +2,7 @@
 //! whole file finds every change that matters.
 
 use bytes::Bytes;
-use millpond_kv::{Batch, Kv, KvError, RedbKv, Write};
+use millpond_kv::{Batch, Kv, KvError, LocalKv, Write};
 use std::path::Path;
 
 const ROWS: usize = 300;
@@ -16,7 +16,7 @@ fn value(n: usize) -> Bytes {
 }
 
 async fn filled(path: &Path) -> Vec<u8> {
-    let kv = RedbKv::open(path).expect("opens");
+    let kv = LocalKv::open(path).expect("opens");
     let writes = (0..ROWS).map(|n| Write::Put(key(n), value(n))).collect();
     kv.commit(Batch { preconditions: vec![], writes }).await.expect("commit");
     drop(kv);
@@ -24,7 +24,7 @@ async fn filled(path: &Path) -> Vec<u8> {
 }
 
 /// What became of all rows: `(right, refused, missing)`. A wrong value ends the test.
-async fn read_all(kv: &RedbKv, what: &str) -> (usize, usize, usize) {
+async fn read_all(kv: &LocalKv, what: &str) -> (usize, usize, usize) {
     let mut counts = (0, 0, 0);
     for n in 0..ROWS {
         match kv.get(&key(n)).await {
@@ -58,7 +58,7 @@ async fn flip_everywhere(step: usize) {
         bad[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bad).expect("write");
         let what = format!("byte {at}");
-        let looked = RedbKv::open_untouched(&path);
+        let looked = LocalKv::open_untouched(&path);
         let (counts, told) = match &looked {
             Ok((kv, pages)) => (Some(read_all(kv, &what).await), pages.is_some()),
             Err(_) => (None, true),
@@ -75,7 +75,7 @@ async fn flip_everywhere(step: usize) {
             None => found += 1,
         }
         // A server that opens it for work may refuse, and must not serve anything wrong.
-        if let Ok(kv) = RedbKv::open(&path) {
+        if let Ok(kv) = LocalKv::open(&path) {
             read_all(&kv, &what).await;
         }
     }
@@ -101,7 +101,7 @@ async fn a_torn_file_is_refused_or_right() {
     let good = filled(&path).await;
     for keep in [1, 4_096, good.len() / 3, good.len() / 2, good.len() - 1] {
         std::fs::write(&path, &good[..keep]).expect("write");
-        if let Ok((kv, pages)) = RedbKv::open_untouched(&path) {
+        if let Ok((kv, pages)) = LocalKv::open_untouched(&path) {
             let (right, refused, missing) = read_all(&kv, &format!("cut to {keep}")).await;
             assert!(right == ROWS || pages.is_some() || refused > 0, "cut to {keep}: {missing} rows gone");
         }
@@ -117,7 +117,7 @@ async fn a_damaged_row_is_named_and_the_others_stay_readable() {
     let at = bytes.windows(body.len()).position(|w| w == body).expect("the value is in the file");
     bytes[at + 3] ^= 4;
     std::fs::write(&path, &bytes).expect("write");
-    let kv = RedbKv::open(&path).expect("opens");
+    let kv = LocalKv::open(&path).expect("opens");
     let Err(KvError::Damaged(named, _)) = kv.get(&key(77)).await else { panic!("served or not named") };
     assert_eq!(named, key(77));
     assert_eq!(kv.get(&key(78)).await.expect("read"), Some(value(78)));

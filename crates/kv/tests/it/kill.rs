@@ -2,7 +2,7 @@
 //! called acknowledged is there, and no batch is there in part. (A power cut needs a machine, see `make crash`.)
 
 use bytes::Bytes;
-use millpond_kv::{Batch, Kv, RedbKv, Write};
+use millpond_kv::{Batch, Kv, LocalKv, Write};
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn victim() {
 }
 
 async fn write_until_killed(path: &Path) {
-    let kv = Arc::new(RedbKv::open(path).expect("opens"));
+    let kv = Arc::new(LocalKv::open(path).expect("opens"));
     let next = kv.get(b"next").await.expect("get");
     let next = next.map_or(0, |v| u64::from_be_bytes(v[..].try_into().expect("eight bytes")));
     let next = Arc::new(AtomicU64::new(next));
@@ -76,7 +76,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
         let status = child.wait().expect("reaped");
         assert_eq!(status.signal(), Some(9), "the victim must die of the kill, not end by itself");
 
-        let kv = RedbKv::open(&path).expect("opens after a kill without any repair");
+        let kv = LocalKv::open(&path).expect("opens after a kill without any repair");
         for n in &acknowledged {
             let expected = Some(Bytes::from(n.to_string().repeat(50)));
             assert_eq!(

@@ -3,9 +3,9 @@
 
 mod damage;
 mod kill;
-mod redb_file;
+mod local_files;
 
-use millpond_kv::{Kv, MemoryKv, RedbKv, contract};
+use millpond_kv::{Kv, LocalKv, MemoryKv, contract};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,12 +15,12 @@ async fn memory_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redb_keeps_the_contract() {
+async fn local_keeps_the_contract() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let stores = AtomicU32::new(0);
     let make = || -> Arc<dyn Kv> {
         let n = stores.fetch_add(1, Ordering::Relaxed);
-        Arc::new(RedbKv::open(directory.path().join(n.to_string()).join("meta.redb")).expect("opens"))
+        Arc::new(LocalKv::open(directory.path().join(n.to_string()).join("meta.redb")).expect("opens"))
     };
     contract::suite(make).await;
 }
