@@ -339,7 +339,7 @@ mod tests {
         };
         kv.commit(epoch).await.expect("written");
         let journal =
-            Journal::start(Arc::new(kv), Arc::new(TokioTasks), 1, 1, [0; 32], Box::new(|_, _, _| {}));
+            Journal::start(Arc::new(kv), Arc::new(TokioTasks), 1, 1, [0; 32], Box::new(|_, _| {}));
         let submit = || {
             let submission =
                 Submission { context: Context::default(), records: vec![], nodes: None, created: None };
