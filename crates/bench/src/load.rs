@@ -35,6 +35,8 @@ pub struct Measured {
     pub client_cpu: Duration,
     /// Bytes the server caused to be written in that time.
     pub written_bytes: u64,
+    /// By how much the server's data folder has grown on disk, preparations included; blocks are freed as well.
+    pub disk_bytes: Option<i64>,
     /// Resident memory of the server afterwards.
     pub resident_bytes: u64,
     /// Microseconds of each operation that succeeded, in order.
@@ -101,7 +103,8 @@ pub async fn one_by_one<T>(
 }
 
 impl Measured {
-    fn record(&mut self, took: Duration, outcome: Result<()>) {
+    /// Counts an operation.
+    pub fn record(&mut self, took: Duration, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
                 self.operations += 1;
@@ -115,17 +118,21 @@ impl Measured {
     }
 }
 
-struct Meter {
-    started: Instant,
+/// What server and load generator use between two moments.
+pub struct Meter {
+    /// When it began.
+    pub started: Instant,
     server: Usage,
     client: Usage,
 }
 
 impl Meter {
-    fn start(server: &Server) -> Result<Self> {
+    /// From now.
+    pub fn start(server: &Server) -> Result<Self> {
         Ok(Self { server: server.usage()?, client: Usage::of("self")?, started: Instant::now() })
     }
-    fn stop(&self, server: &Server, into: &mut Measured) -> Result<()> {
+    /// Until now.
+    pub fn stop(&self, server: &Server, into: &mut Measured) -> Result<()> {
         into.wall += self.started.elapsed();
         let (used, own) = (server.usage()?, Usage::of("self")?);
         into.server_cpu += used.cpu.saturating_sub(self.server.cpu);

@@ -12,6 +12,7 @@ pub struct Machine {
     kernel: String,
     file_system: String,
     load_average: String,
+    commit: String,
 }
 
 impl Machine {
@@ -39,19 +40,21 @@ impl Machine {
             kernel: uname.release().to_string_lossy().into_owned(),
             file_system: file_system(&read("/proc/mounts"), folder),
             load_average: read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" "),
+            commit: commit().unwrap_or_else(|| "unknown".to_owned()),
         }
     }
 
     /// One line.
     pub fn line(&self) -> String {
         format!(
-            "{}, {} cores, {:.1} GB, Linux {}, {}; load average at the start {}",
+            "{}, {} cores, {:.1} GB, Linux {}, {}; load average at the start {}; commit {}",
             self.processor,
             self.cores,
             self.memory_bytes as f64 / 1e9,
             self.kernel,
             self.file_system,
-            self.load_average
+            self.load_average,
+            self.commit
         )
     }
 
@@ -60,8 +63,19 @@ impl Machine {
         json!({
             "processor": self.processor, "cores": self.cores, "memory_bytes": self.memory_bytes,
             "kernel": self.kernel, "file_system": self.file_system, "load_average": self.load_average,
+            "commit": self.commit,
         })
     }
+}
+
+/// The commit of the working tree that the load generator was started in, and whether it was changed since.
+fn commit() -> Option<String> {
+    let output = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Type and device of the mount that holds the folder: the longest mount point that is a prefix of it.

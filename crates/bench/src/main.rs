@@ -22,6 +22,7 @@ mod wire;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use crash::Accident;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Measures a Millpond server, or kills it and checks what is left. The server's program is taken from
@@ -37,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Load a repository and print what each kind of request costs.
     Run(run::Options),
+    /// Name the scenarios of `run`.
+    List,
     /// Kill the server under load, restart it, check everything it had acknowledged.
     Crash(crash::Options),
     /// The same with the power of the disk cut under the server (root and loop devices; else it is skipped).
@@ -60,5 +63,9 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Run(options) => runtime.block_on(run::run(&options)),
         Command::Crash(options) => runtime.block_on(crash::crash(&options, Accident::Kill)),
         Command::Powercut(options) => runtime.block_on(crash::crash(&options, Accident::PowerCut)),
+        Command::List => {
+            std::io::stdout().write_all(run::list().as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Setup {
     pub binary: PathBuf,
     /// Everything of this run: `data`, the server's home, its log.
     pub folder: PathBuf,
+    /// The folder that the server may import from.
+    pub sources: PathBuf,
     /// The first administrator.
     pub keys: Keys,
     /// A command that runs the program it is followed by, as the same process; usually empty.
@@ -52,7 +54,15 @@ impl Setup {
             secret: "bench/only+0000000000000000000000000000".into(),
         };
         let folder = folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?;
-        Ok(Self { binary, folder, keys, wrapper: Vec::new() })
+        let sources = folder.join("sources");
+        std::fs::create_dir_all(&sources).context("make the folder to import from")?;
+        Ok(Self { binary, folder, sources, keys, wrapper: Vec::new() })
+    }
+    /// Another server with data of its own, in a new folder below; it imports from the same place.
+    pub fn beside(&self, name: &str) -> Result<Self> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(Self { folder, ..self.clone() })
     }
     /// The server's data directory.
     pub fn data(&self) -> PathBuf {
@@ -97,6 +107,7 @@ impl Server {
             .env("MILLPOND_DATA", setup.data())
             .env("MILLPOND_ADMIN_ACCESS_KEY_ID", &setup.keys.id)
             .env("MILLPOND_ADMIN_SECRET_ACCESS_KEY", &setup.keys.secret)
+            .env("MILLPOND_LOCAL_IMPORT", &setup.sources)
             .env("HOME", &setup.folder)
             .env("XDG_CONFIG_HOME", setup.folder.join("config"))
             .current_dir(&setup.folder)

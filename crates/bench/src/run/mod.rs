@@ -1,11 +1,17 @@
 //! `millpond-bench run`: one server, one repository of N objects, one scenario after the other.
 
+mod catalogue;
+mod command_line;
 mod history;
+mod imports;
 mod points;
+mod store;
 mod transfers;
 
+pub use catalogue::list;
+
 use crate::chance::scramble;
-use crate::load::{Limit, Measured, closed_loop};
+use crate::load::{Limit, Measured, closed_loop, one_by_one};
 use crate::machine::Machine;
 use crate::report::{Fact, Report, Row};
 use crate::server::{Server, Setup};
@@ -14,14 +20,15 @@ use crate::site::Payload;
 use crate::wire::{Answer, Connection, Request};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use catalogue::{Amounts, Scenario};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use store::OnDisk;
 
 /// The repository of a run.
 const REPOSITORY: &str = "bench";
@@ -31,50 +38,25 @@ const SMALL_BYTES: usize = 4096;
 /// Directories that the N objects are spread over.
 const CLASSES: u64 = 1000;
 
-/// The scenarios in the order in which they run.
-const SCENARIOS: &[&str] = &[
-    "stat-64",
-    "stat-1",
-    "stage-64",
-    "stage-1",
-    "stage-api-64",
-    "put-4k-64",
-    "put-4k-1",
-    "get-4k-64",
-    "get-4k-1",
-    "put-64m-unsigned",
-    "put-64m-signed",
-    "put-64m-chunks",
-    "put-64m-trailer",
-    "get-64m",
-    "commit-1",
-    "commit-100",
-    "commit-1000",
-    "diff-1",
-    "diff-100",
-    "diff-1000",
-    "list-flat",
-    "list-dirs",
-    "list-s3-flat",
-    "list-s3-dirs",
-    "branch-64",
-    "merge-rounds-64",
-    "restart",
-];
-
 /// Arguments of `run`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Only these scenarios (the load always runs).
+    /// Only these scenarios; `commit` stands for `commit-1` and its siblings.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Objects in the repository, at least 1000.
     #[arg(long, default_value = "1e6", value_parser = count)]
     size: u64,
-    /// Seconds after which a scenario of many requests ends.
-    #[arg(long, default_value = "5", value_name = "SECONDS")]
+    /// How the repository gets its objects.
+    #[arg(long, default_value = "copy", value_name = "HOW")]
+    load: Load,
+    /// Seconds after which a scenario of many small requests ends.
+    #[arg(long, default_value = "4", value_name = "SECONDS")]
     seconds: f64,
-    /// Write the figures there as JSON.
+    /// Little of everything, to see that each scenario works; the figures mean nothing.
+    #[arg(long)]
+    tiny: bool,
+    /// Write the figures there as JSON [default: target/bench/<time>.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Keep everything in this folder, which must exist and be empty, instead of a temporary one.
@@ -82,7 +64,17 @@ pub struct Options {
     data: Option<PathBuf>,
 }
 
-fn count(text: &str) -> Result<u64, String> {
+/// How the repository gets its N objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Load {
+    /// Copies within the branch, then one commit: a request for each object, and the entries are verified.
+    Copy,
+    /// Import of tiny local files: faster, entries are declared.
+    Import,
+}
+
+/// A number of objects, as the command line takes it.
+pub fn count(text: &str) -> Result<u64, String> {
     let number: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
     if (CLASSES as f64..=1e9).contains(&number) {
         Ok(number as u64)
@@ -91,15 +83,30 @@ fn count(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Runs the scenarios and prints the report. Fails if any operation failed.
+/// Runs the scenarios, prints the report and writes it as JSON. Fails if any operation failed.
 pub async fn run(options: &Options) -> Result<ExitCode> {
-    for name in &options.only {
-        ensure!(
-            SCENARIOS.contains(&name.as_str()),
-            "no scenario {name}; there are: {}",
-            SCENARIOS.join(", ")
-        );
-    }
+    let (report, taken_at) = measure(options).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "taken at {taken_at}")?;
+    write!(out, "{}", report.table())?;
+    let path = match &options.json {
+        Some(path) => path.clone(),
+        None => {
+            std::fs::create_dir_all("target/bench").context("make target/bench")?;
+            format!("target/bench/{taken_at}.json").into()
+        }
+    };
+    let mut json = report.json();
+    json["taken_at"] = taken_at.into();
+    std::fs::write(&path, format!("{json:#}\n")).with_context(|| format!("write {}", path.display()))?;
+    writeln!(out, "the same as JSON: {}", path.display())?;
+    Ok(if report.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the scenarios; returns what they found and when they began.
+async fn measure(options: &Options) -> Result<(Report, String)> {
+    let chosen = catalogue::select(&options.only)?;
+    let taken_at = moment(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     let temporary = tempfile::tempdir().context("make a temporary folder")?;
     let folder = options.data.as_deref().unwrap_or(temporary.path());
     ensure!(!folder.join("data").exists(), "{} is not empty", folder.display());
@@ -109,12 +116,14 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     let server = Server::start(&setup, "/repositories", 200).await?;
     let mut bench = Bench {
         options,
+        amounts: if options.tiny { Amounts::TINY } else { Amounts::FULL },
         setup,
         server,
         report,
         loaded: String::new(),
         histories: BTreeMap::new(),
         small: None,
+        on_disk: 0,
         object_bytes: Cell::new(0),
     };
     bench.fact(
@@ -123,29 +132,27 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
         sync_ms,
         "ms",
     );
-    bench.load().await?;
-    for name in SCENARIOS
-        .iter()
-        .filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
-    {
+    let resident = bench.resident_mb()?;
+    bench.fact("rss-idle", "resident memory of a server without data", resident, "MB");
+    if options.tiny {
+        bench.report.note("--tiny: little of everything, the figures mean nothing".to_owned());
+    }
+    if chosen.iter().any(|scenario| scenario.needs_load) {
+        bench.load().await.context("load")?;
+    }
+    for Scenario { name, .. } in chosen {
         eprintln!("{name} ...");
         bench.scenario(name).await.with_context(|| format!("scenario {name}"))?;
     }
     let Bench { report, mut server, .. } = bench;
     server.stop().await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "taken at {}", moment(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))?;
-    write!(out, "{}", report.table())?;
-    if let Some(path) = &options.json {
-        std::fs::write(path, format!("{:#}\n", report.json()))
-            .with_context(|| format!("write {}", path.display()))?;
-    }
-    Ok(if report.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((report, taken_at))
 }
 
 /// A server with its repository, and what was found so far.
 struct Bench<'a> {
     options: &'a Options,
+    amounts: Amounts,
     setup: Setup,
     server: Server,
     report: Report,
@@ -155,6 +162,8 @@ struct Bench<'a> {
     histories: BTreeMap<u64, Vec<(String, String)>>,
     /// A commit of small objects of different content, and their number.
     small: Option<(String, u64)>,
+    /// Bytes on disk when the last row was finished.
+    on_disk: u64,
     /// Bytes of objects uploaded; all of them are of different content.
     object_bytes: Cell<u64>,
 }
@@ -172,9 +181,9 @@ impl Bench<'_> {
             "get-4k-64" => self.get_small(name, 64).await,
             "get-4k-1" => self.get_small(name, 1).await,
             "put-64m-unsigned" => self.put_large(name, Payload::Unsigned).await,
+            "put-64m-trailer" => self.put_large(name, Payload::Trailer).await,
             "put-64m-signed" => self.put_large(name, Payload::Signed).await,
             "put-64m-chunks" => self.put_large(name, Payload::SignedChunks).await,
-            "put-64m-trailer" => self.put_large(name, Payload::Trailer).await,
             "get-64m" => self.get_large(name).await,
             "commit-1" => self.commit(name, 1).await,
             "commit-100" => self.commit(name, 100).await,
@@ -189,32 +198,46 @@ impl Bench<'_> {
             "branch-64" => self.branches(name, 64).await,
             "merge-rounds-64" => self.merge_rounds(name, 64).await,
             "restart" => self.restart().await,
+            "import" => self.import(name).await,
+            "cli-upload" | "cli-again" => self.command_line(name).await,
             _ => unreachable!("scenario {name} has a name and no code"),
-        }
+        }?;
+        self.report.ended(name);
+        Ok(())
     }
 
-    /// Makes the repository and its N objects: copies within the branch, which move no bytes, so that a
-    /// million objects cost a million requests and not a million files.
+    /// Makes the repository, small objects to copy from, its N objects and the branches of the scenarios.
     async fn load(&mut self) -> Result<()> {
-        self.fact(
-            "rss-idle",
-            "resident memory of a server without data",
-            self.server.usage()?.resident_bytes as f64 / 1e6,
-            "MB",
-        );
-        let body = json!({"name": REPOSITORY, "storage_namespace": format!("local://{REPOSITORY}"), "default_branch": "main"});
+        self.create_repository(REPOSITORY).await?;
         let mut connection = self.connection();
-        self.ask(&mut connection, "POST", "/repositories", Some(&body))
-            .await
-            .context("create the repository")?;
         for seed in 0..SEEDS {
             self.put(&mut connection, &format!("main/seed/{seed}"), small_body(seed)).await?;
         }
         for fresh in 0..history::FRESH {
             self.put(&mut connection, &format!("main/fresh/{fresh}"), small_body(1_000_000 + fresh)).await?;
         }
+        eprintln!("load of {} objects ...", self.options.size);
+        match self.options.load {
+            Load::Copy => self.load_by_copies().await?,
+            Load::Import => self.load_by_import().await?,
+        }
+        self.loaded = self.head(&mut connection, "main").await?;
+        for branch in ["edits", "puts", "small", "big", "staging"] {
+            self.branch(&mut connection, branch).await?;
+        }
+        self.metadata(
+            "metadata-bytes",
+            "bytes on disk without those of objects uploaded, for each object, after load and commit",
+        );
+        let resident = self.resident_mb()?;
+        self.fact("rss-loaded", "resident memory after the load", resident, "MB");
+        Ok(())
+    }
+
+    /// Copies within the branch, which move no bytes, so that a million objects cost a million requests and
+    /// not a million files.
+    async fn load_by_copies(&mut self) -> Result<()> {
         let size = self.options.size;
-        eprintln!("load of {size} objects ...");
         let site = &self.server.site;
         let limit = Limit { operations: size, time: Duration::MAX };
         let measured = closed_loop(&self.server, 64, limit, async |connection, number| {
@@ -230,97 +253,39 @@ impl Bench<'_> {
             measured.failures,
             measured.first_failure
         );
-        self.row(
-            "load",
-            "S3 CopyObject of one of 64 small objects to each key, in key order, 64 clients",
-            "ops",
-            1.0,
-            measured,
-        );
-        let measured = crate::load::one_by_one(
+        self.row("load", "ops", 1.0, measured);
+        let measured = one_by_one(
             &self.server,
             1,
             async |_: &mut Connection, _| Ok(()),
-            async |connection, ()| {
-                let body = json!({"message": "load"});
-                let request = self.server.site.api(
-                    "POST",
-                    &format!("/repositories/{REPOSITORY}/branches/main/commits"),
-                    Some(&body),
-                );
-                send(connection, &request).await?;
-                Ok(())
-            },
+            async |connection, ()| self.commit_branch(connection, "main").await.map(drop),
         )
         .await?;
         ensure!(measured.failures == 0, "the commit of the load failed: {:?}", measured.first_failure);
-        self.row("commit-load", "one commit of everything loaded (staged before)", "ops", 1.0, measured);
-        self.loaded = self.head(&mut connection, "main").await?;
-        for branch in ["edits", "puts", "small", "big", "staging"] {
-            self.branch(&mut connection, branch).await?;
-        }
-        self.metadata(
-            "metadata-bytes",
-            "bytes on disk without those of objects uploaded, for each object, after load and commit",
-        );
-        self.fact(
-            "rss-loaded",
-            "resident memory after the load",
-            self.server.usage()?.resident_bytes as f64 / 1e6,
-            "MB",
-        );
+        self.row("commit-load", "ops", 1.0, measured);
         Ok(())
-    }
-
-    /// Stops the server, starts it again and asks for one object of the N; then the same after SIGKILL.
-    async fn restart(&mut self) -> Result<()> {
-        let resident = self.server.usage()?.resident_bytes as f64 / 1e6;
-        self.fact("rss-after", "resident memory after all scenarios", resident, "MB");
-        let target = format!(
-            "/repositories/{REPOSITORY}/refs/{}/objects/stat?path={}",
-            self.loaded,
-            object_key(1, self.options.size)
-        );
-        self.server.kill()?;
-        self.server = Server::start(&self.setup, &target, 200).await?;
-        let took = self.server.first_answer.as_secs_f64() * 1000.0;
-        self.fact("restart-killed", "start after SIGKILL to the first stat of an object", took, "ms");
-        self.server.stop().await?;
-        self.server = Server::start(&self.setup, &target, 200).await?;
-        let took = self.server.first_answer.as_secs_f64() * 1000.0;
-        self.fact("restart", "start after SIGTERM to the first stat of an object", took, "ms");
-        self.metadata("metadata-bytes-end", "bytes on disk without those of objects uploaded, for each of the N objects, at the end (all commits and branches of the run in it)");
-        Ok(())
-    }
-
-    fn metadata(&mut self, name: &'static str, what: &str) {
-        let mut folders = BTreeMap::new();
-        disk_bytes(&self.setup.data(), 0, "", &mut folders);
-        let total: u64 = folders.values().sum();
-        let shown: Vec<String> =
-            folders.iter().map(|(name, bytes)| format!("{name} {:.1} MB", *bytes as f64 / 1e6)).collect();
-        self.report.note(format!("{name}: on disk {}", shown.join(", ")));
-        let metadata = total.saturating_sub(self.object_bytes.get());
-        let database = folders.get("metadata.redb").copied().unwrap_or(0);
-        let trees = metadata.saturating_sub(database) as f64 / self.options.size as f64;
-        self.report.note(format!(
-            "{name}: {trees:.1} B of it are trees, the rest is the database with its free pages"
-        ));
-        self.fact(name, what, metadata as f64 / self.options.size as f64, "B");
     }
 
     fn connection(&self) -> Connection {
         Connection::new(self.server.site.address)
     }
 
+    fn resident_mb(&self) -> Result<f64> {
+        Ok(self.server.usage()?.resident_bytes as f64 / 1e6)
+    }
+
     fn row(
         &mut self,
         name: &'static str,
-        what: &str,
         unit: &'static str,
         units_per_operation: f64,
-        measured: Measured,
+        mut measured: Measured,
     ) {
+        if measured.disk_bytes.is_none() {
+            let on_disk = OnDisk::of(&self.setup.data()).total();
+            measured.disk_bytes = Some(on_disk as i64 - self.on_disk as i64);
+            self.on_disk = on_disk;
+        }
         eprintln!(
             "  {} done, {} failed, {:.0}/s, p50 {:.2} ms",
             measured.operations,
@@ -328,7 +293,7 @@ impl Bench<'_> {
             measured.operations as f64 / measured.wall.as_secs_f64(),
             measured.quantile_ms(0.5)
         );
-        self.report.row(Row { name, what: what.to_owned(), unit, units_per_operation, measured });
+        self.report.row(Row { name, what: catalogue::what(name), unit, units_per_operation, measured });
     }
 
     fn fact(&mut self, name: &'static str, what: &str, value: f64, unit: &'static str) {
@@ -339,6 +304,15 @@ impl Bench<'_> {
     /// A limit for scenarios of many small requests.
     fn limit(&self, operations: u64) -> Limit {
         Limit { operations, time: Duration::from_secs_f64(self.options.seconds) }
+    }
+
+    async fn create_repository(&self, name: &str) -> Result<()> {
+        let body =
+            json!({"name": name, "storage_namespace": format!("local://{name}"), "default_branch": "main"});
+        self.ask(&mut self.connection(), "POST", "/repositories", Some(&body))
+            .await
+            .with_context(|| format!("create repository {name}"))?;
+        Ok(())
     }
 
     async fn ask(
@@ -401,27 +375,6 @@ fn object_key(number: u64, size: u64) -> String {
 
 fn small_body(number: u64) -> Bytes {
     crate::chance::Chance::new(scramble(number ^ 0x5eed)).bytes(SMALL_BYTES).into()
-}
-
-/// Bytes on disk (blocks, as `du` counts) of files below, by the first two levels of folders.
-fn disk_bytes(folder: &Path, depth: usize, name: &str, into: &mut BTreeMap<String, u64>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
-        let own = entry.file_name().to_string_lossy().into_owned();
-        let own = if depth == 0 {
-            own
-        } else if depth < 3 {
-            format!("{name}/{own}")
-        } else {
-            name.to_owned()
-        };
-        if metadata.is_dir() {
-            disk_bytes(&entry.path(), depth + 1, &own, into);
-        } else {
-            let group = if depth == 0 { own } else { name.to_owned() };
-            *into.entry(group).or_default() += metadata.blocks() * 512;
-        }
-    }
 }
 
 /// The median of appending 4 KiB to a file and syncing it, in milliseconds.

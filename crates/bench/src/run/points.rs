@@ -8,9 +8,6 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::time::Duration;
 
-/// Small objects of different content that the GET scenarios read.
-const SMALL_OBJECTS: u64 = 10_000;
-
 impl Bench<'_> {
     /// `statObject` of random objects by commit id.
     pub(super) async fn stat(&mut self, name: &'static str, clients: usize) -> Result<()> {
@@ -27,13 +24,7 @@ impl Bench<'_> {
                 Ok(())
             })
             .await?;
-        self.row(
-            name,
-            &format!("statObject of random objects by commit id, clients: {clients}"),
-            "ops",
-            1.0,
-            measured,
-        );
+        self.row(name, "ops", 1.0, measured);
         Ok(())
     }
 
@@ -48,13 +39,7 @@ impl Bench<'_> {
                 Ok(())
             })
             .await?;
-        self.row(
-            name,
-            &format!("S3 CopyObject within the repository onto new keys, clients: {clients}"),
-            "ops",
-            1.0,
-            measured,
-        );
+        self.row(name, "ops", 1.0, measured);
         Ok(())
     }
 
@@ -72,13 +57,7 @@ impl Bench<'_> {
                 Ok(())
             })
             .await?;
-        self.row(
-            name,
-            &format!("copyObject of the JSON API onto new keys, clients: {clients}"),
-            "ops",
-            1.0,
-            measured,
-        );
+        self.row(name, "ops", 1.0, measured);
         Ok(())
     }
 
@@ -94,13 +73,7 @@ impl Bench<'_> {
             })
             .await?;
         self.object_bytes.set(self.object_bytes.get() + measured.operations * SMALL_BYTES as u64);
-        self.row(
-            name,
-            &format!("S3 PUT of {SMALL_BYTES} bytes, unsigned payload, clients: {clients}"),
-            "ops",
-            1.0,
-            measured,
-        );
+        self.row(name, "ops", 1.0, measured);
         Ok(())
     }
 
@@ -129,23 +102,18 @@ impl Bench<'_> {
                 Ok(())
             })
             .await?;
-        self.row(
-            name,
-            &format!("S3 GET of {SMALL_BYTES} bytes by commit id, {count} objects, clients: {clients}"),
-            "ops",
-            1.0,
-            measured,
-        );
+        self.row(name, "ops", 1.0, measured);
         Ok(())
     }
 
     async fn put_small_objects(&self) -> Result<(String, u64)> {
-        let limit = Limit { operations: SMALL_OBJECTS, time: Duration::MAX };
+        let count = self.amounts.small_objects;
+        let limit = Limit { operations: count, time: Duration::MAX };
         let measured = closed_loop(&self.server, 64, limit, async |connection, number| {
             self.put(connection, &format!("small/small/{number}"), small_body(7 << 50 | number)).await
         })
         .await?;
         ensure!(measured.failures == 0, "putting small objects: {:?}", measured.first_failure);
-        Ok((self.commit_branch(&mut self.connection(), "small").await?, SMALL_OBJECTS))
+        Ok((self.commit_branch(&mut self.connection(), "small").await?, count))
     }
 }

@@ -8,17 +8,14 @@ use crate::wire::{Connection, Request};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 
-const LARGE_BYTES: usize = 64 << 20;
-const ROUNDS: u64 = 6;
-
 impl Bench<'_> {
     /// S3 PUT of new content; hashing, signing and framing by the client are not in the time.
     pub(super) async fn put_large(&mut self, name: &'static str, payload: Payload) -> Result<()> {
-        let site = &self.server.site;
-        let template = Chance::new(payload as u64).bytes(LARGE_BYTES);
+        let (site, large_bytes) = (&self.server.site, self.amounts.large_bytes);
+        let template = Chance::new(payload as u64).bytes(large_bytes);
         let measured = one_by_one(
             &self.server,
-            ROUNDS,
+            self.amounts.large_rounds,
             async |_: &mut Connection, number| {
                 let mut body = template.clone();
                 body[..8].copy_from_slice(&number.to_le_bytes());
@@ -31,38 +28,26 @@ impl Bench<'_> {
             },
         )
         .await?;
-        self.object_bytes.set(self.object_bytes.get() + measured.operations * LARGE_BYTES as u64);
-        let what = match payload {
-            Payload::Unsigned => "unsigned payload",
-            Payload::Signed => "signed SHA-256 of the whole body",
-            Payload::SignedChunks => "signed chunks of 64 KiB",
-            Payload::Trailer => "unsigned chunks with a CRC-32 trailer",
-        };
-        self.row(
-            name,
-            &format!("S3 PUT of 64 MiB, {what}, 1 client"),
-            "MB",
-            LARGE_BYTES as f64 / 1e6,
-            measured,
-        );
+        self.object_bytes.set(self.object_bytes.get() + measured.operations * large_bytes as u64);
+        self.row(name, "MB", large_bytes as f64 / 1e6, measured);
         Ok(())
     }
 
     /// S3 GET of one object again and again.
     pub(super) async fn get_large(&mut self, name: &'static str) -> Result<()> {
-        let site = &self.server.site;
-        let body = Bytes::from(Chance::new(64).bytes(LARGE_BYTES));
+        let (site, large_bytes) = (&self.server.site, self.amounts.large_bytes);
+        let body = Bytes::from(Chance::new(64).bytes(large_bytes));
         self.put(&mut self.connection(), "big/read", body).await?;
         let path = format!("{REPOSITORY}/big/read");
         let measured = one_by_one(
             &self.server,
-            2 * ROUNDS,
+            2 * self.amounts.large_rounds,
             async |_: &mut Connection, _| Ok(site.s3("GET", &path, &[], &[])),
             async |connection, request: Request| {
                 let mut length = 0;
                 let answer = connection.exchange_with(&request, |piece| length += piece.len()).await?;
                 ensure!(
-                    answer.status == 200 && length == LARGE_BYTES,
+                    answer.status == 200 && length == large_bytes,
                     "status {}, {length} bytes",
                     answer.status
                 );
@@ -70,13 +55,7 @@ impl Bench<'_> {
             },
         )
         .await?;
-        self.row(
-            name,
-            "S3 GET of 64 MiB from the page cache, 1 client",
-            "MB",
-            LARGE_BYTES as f64 / 1e6,
-            measured,
-        );
+        self.row(name, "MB", large_bytes as f64 / 1e6, measured);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The crash harness against the real server: a short run must be clean, and a run whose last round is
-//! undone behind the server's back must not be.
+//! The tool against the real server. Every scenario of `run` must work and report. A short run of the crash
+//! harness must be clean, and one whose last round is undone behind the server's back must not be.
 //!
 //! Builds nothing: the server is MILLPOND_BIN, or the debug or release build of this workspace.
 #![allow(clippy::disallowed_methods, reason = "the test runs programs")]
@@ -30,6 +30,45 @@ fn bench(arguments: &[&str]) -> Output {
         .env("MILLPOND_BIN", server())
         .output()
         .expect("run the harness")
+}
+
+#[test]
+fn every_scenario_ends_and_reports() {
+    let data = tempfile::tempdir().expect("temporary folder");
+    let json = data.path().join("figures.json");
+    let bench = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_millpond-bench"))
+            .args(arguments)
+            .env("MILLPOND_BIN", server())
+            .output()
+            .expect("run the tool")
+    };
+    let listed = String::from_utf8(bench(&["list"]).stdout).expect("UTF-8");
+    let listed: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let output = bench(&[
+        "run",
+        "--tiny",
+        "--size",
+        "1000",
+        "--seconds",
+        "0.1",
+        "--json",
+        json.to_str().expect("UTF-8"),
+    ]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).expect("the report")).expect("JSON");
+    assert_eq!(report["scenarios"], serde_json::json!(listed), "{out}");
+    for row in report["rows"].as_array().expect("rows") {
+        assert!(row["operations"].as_u64() > Some(0), "{row}");
+        assert!(row["what"].as_str().is_some_and(|what| !what.is_empty()), "{row}");
+    }
+    for name in listed.iter().filter(|name| **name != "restart") {
+        let is_reported = out.lines().any(|line| line.starts_with(&format!("{name} ")))
+            || out.contains(&format!("note: {name}: not run"));
+        assert!(is_reported, "{name} has no row:\n{out}");
+    }
 }
 
 #[test]
