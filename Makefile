@@ -23,10 +23,10 @@ check: ## formatting, lints and the rules of `cargo xtask tidy`
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo run --quiet --locked --package xtask -- tidy
 
-bench: ## measure, and print a table with server CPU per operation
+bench: ## measure; ONLY=commit,stat-64 SIZE=1e7 choose (names: millpond-bench list)
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
-	target/release/millpond-bench run $(ARGS)
+	target/release/millpond-bench run $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 crash: ## kill the server N times under load and check every acknowledged operation (N=20)
 	@scripts/system-packages

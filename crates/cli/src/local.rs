@@ -2,9 +2,10 @@
 //! silence, and writing a file so that it is either the old one or the whole new one.
 #![allow(clippy::disallowed_methods, reason = "this is the adapter for local files")]
 
+use md5::{Digest, Md5};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,6 +78,23 @@ fn walk_folder(folder: &Path, prefix: &str, open: &mut BTreeSet<PathBuf>, walked
         }
     }
     open.remove(&real);
+}
+
+/// The MD5 of a file's bytes in hexadecimal, as the checksum of an object that was uploaded in one piece.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn md5(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut buffer) = (Md5::new(), vec![0; 128 << 10]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(length) => hash.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Where an object below a prefix goes under a folder; none if its name cannot be a file there (`..`, empty

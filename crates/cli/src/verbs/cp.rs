@@ -1,11 +1,12 @@
 //! `millpond cp`: files, folders and streams to, from and between repositories.
 //!
-//! `plan` turns the command line into single transfers, `transfer` carries one out, `progress` tells how
-//! it goes. Nothing is skipped in silence: what cannot be copied is named and makes the exit code 10.
+//! `plan` turns the command line into single transfers, `unchanged` finds those that are not needed,
+//! `transfer` carries one out, `progress` tells how it goes. Nothing is skipped in silence: what cannot be copied is named and makes the exit code 10.
 
 mod plan;
 mod progress;
 mod transfer;
+mod unchanged;
 
 use super::{pairs, parse_pair};
 use crate::environment::Stopwatch;
@@ -27,12 +28,14 @@ use serde::Serialize;
 #[command(after_help = "Examples:
   millpond cp a.csv mp://demo/main/tables/
   millpond cp -r data mp://demo/main/data/         the contents of data, under data/
+  millpond cp -r data mp://demo/main/data/         again: only what has changed is sent
   pg_dump db | millpond cp - mp://demo/main/db.sql
   millpond cp mp://demo/v1.0/a.csv .
   millpond cp -r mp://demo/main/images/ ./images
   millpond cp -r mp://demo/v1.0/ mp://demo/main/old/
 
 A place in a repository must begin with mp:// or lakefs://. Uploads are uncommitted until 'millpond commit'.
+Files of a folder that the branch holds already (same bytes, content type and metadata) are not sent again.
 Symbolic links are followed. Exit code 10: some files were not copied; each is named.")]
 pub struct Cp {
     /// What to copy, then where to
@@ -42,7 +45,7 @@ pub struct Cp {
     #[arg(short, long)]
     recursive: bool,
     /// Transfers in flight at a time
-    #[arg(short, long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(short, long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=512))]
     jobs: u16,
     /// Media type of what is uploaded [default: application/octet-stream]
     #[arg(long, value_name = "TYPE")]
@@ -53,6 +56,9 @@ pub struct Cp {
     /// Never replace an object: fail where the path exists
     #[arg(long)]
     no_clobber: bool,
+    /// Send files of a folder even if the branch holds them already
+    #[arg(long)]
+    rewrite: bool,
     /// Only say what would be copied
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -63,6 +69,7 @@ pub struct Cp {
 struct Report {
     files: u64,
     bytes: u64,
+    unchanged: u64,
     failed: Vec<Failed>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_copy: Vec<Pair>,
@@ -87,7 +94,8 @@ struct Pair {
 impl Cp {
     pub async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let stopwatch = Stopwatch::start();
-        let plan = plan::plan(&self.locations, self.recursive, session).await?;
+        let compare = !self.no_clobber && !self.rewrite;
+        let plan = plan::plan(&self.locations, self.recursive, compare, session).await?;
         if !self.dry_run {
             // Without a server or keys there is one thing to say, not one about each file.
             session.client()?;
@@ -104,6 +112,9 @@ impl Cp {
         let mut results = plan
             .transfers
             .map(async |planned| match planned {
+                Planned::Transfer(transfer) if unchanged::is_unchanged(&transfer, options).await => {
+                    (transfer.source.to_string(), Ok(Done::Unchanged(transfer.size_bytes.unwrap_or(0))))
+                }
                 Planned::Transfer(transfer) if self.dry_run => {
                     (transfer.source.to_string(), Ok(Done::Would(transfer)))
                 }
@@ -119,6 +130,11 @@ impl Cp {
                 Ok(Done::Bytes(bytes)) => {
                     report.files += 1;
                     report.bytes += bytes;
+                    progress.file_done(session);
+                }
+                Ok(Done::Unchanged(bytes)) => {
+                    report.unchanged += 1;
+                    progress.bytes_done(bytes);
                     progress.file_done(session);
                 }
                 Ok(Done::Would(transfer)) => {
@@ -172,15 +188,20 @@ impl Cp {
             }
         }
         if self.dry_run && report.first.is_none() {
-            output.note(&format!("{} would be copied; nothing was", files(report.would_copy.len() as u64)));
+            output.note(&format!(
+                "{} would be copied; nothing was{}",
+                files(report.would_copy.len() as u64),
+                there_already(report.unchanged)
+            ));
             return Ok(Exit::Ok);
         }
         let Some(first) = report.first else {
             let seconds = stopwatch.elapsed().as_secs_f64();
             output.note(&format!(
-                "copied {}, {} in {seconds:.1} s",
+                "copied {}, {} in {seconds:.1} s{}",
                 files(report.files),
-                human_size(report.bytes)
+                human_size(report.bytes),
+                there_already(report.unchanged)
             ));
             return Ok(Exit::Ok);
         };
@@ -188,25 +209,39 @@ impl Cp {
             return Err(first);
         }
         let stopped = if report.stopped { "; the rest was not tried" } else { "" };
-        let exit = if report.files > 0 || !report.would_copy.is_empty() { Exit::Partial } else { first.exit };
+        let exit = if report.files > 0 || report.unchanged > 0 || !report.would_copy.is_empty() {
+            Exit::Partial
+        } else {
+            first.exit
+        };
         let mut failure = Failure::new(
             exit,
             format!(
-                "copy: {} failed, {} copied ({}){stopped}",
+                "copy: {} failed, {} copied ({}){}{stopped}",
                 report.failed.len(),
                 report.files,
-                human_size(report.bytes)
+                human_size(report.bytes),
+                there_already(report.unchanged)
             ),
         );
-        failure.hint =
-            first.hint.or_else(|| Some("the same command again copies everything once more".to_owned()));
+        let uploads = matches!(self.locations.last(), Some(Location::Remote(_)));
+        let again = match uploads && self.recursive && !self.rewrite {
+            true => "the same command again sends what is missing",
+            false => "the same command again copies everything once more",
+        };
+        failure.hint = first.hint.or_else(|| Some(again.to_owned()));
         Err(failure)
     }
 }
 
 enum Done {
     Bytes(u64),
+    Unchanged(u64),
     Would(Transfer),
+}
+
+fn there_already(count: u64) -> String {
+    if count == 0 { String::new() } else { format!("; {} already there", files(count)) }
 }
 
 fn files(count: u64) -> String {

@@ -94,6 +94,48 @@ async fn a_folder_goes_up_across_and_down_unchanged() {
 }
 
 #[tokio::test]
+async fn a_folder_sent_again_sends_only_what_changed() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tree = write_tree(folder.path());
+    let from = folder.path().to_str().expect("UTF-8");
+    // Neighbours that are not of this folder, so that the listing has to jump.
+    for number in 0..50 {
+        server.put(&format!("data/dir/a{number}"), "1");
+        server.put(&format!("data0/{number}"), "1");
+    }
+    let cp = async |more: &[&str]| {
+        let before = server.lock().uploads;
+        let arguments = [&["cp", "-r", from, "mp://demo/main/data"], more].concat();
+        let ran = run(&server.variables(), &arguments).await;
+        assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr.text());
+        (server.lock().uploads - before, ran.stderr.text())
+    };
+    assert_eq!(cp(&[]).await.0, tree.len());
+    let (sent, said) = cp(&[]).await;
+    assert_eq!(sent, 0, "{said}");
+    assert!(said.contains("copied 0 files, 0 B in "), "{said}");
+    assert!(said.contains(&format!("; {} files already there", tree.len())), "{said}");
+
+    // The same length, another byte; another length; gone from the branch.
+    std::fs::write(folder.path().join("a.csv"), "A.CSVa.csva.csv").expect("written");
+    std::fs::write(folder.path().join("empty"), "no more").expect("written");
+    server.lock().objects.remove("data/deep/1/2/3/4/5");
+    assert_eq!(cp(&["-n"]).await.0, 0);
+    assert_eq!(cp(&[]).await.0, 3);
+    assert_eq!(server.lock().objects["data/a.csv"].bytes, "A.CSVa.csva.csv");
+    assert_eq!(cp(&["--content-type", "text/plain"]).await.0, tree.len(), "another content type");
+    assert_eq!(cp(&["--content-type", "text/plain", "--meta", "K=1"]).await.0, tree.len(), "other metadata");
+    assert_eq!(
+        cp(&["--content-type", "text/plain", "--meta", "K=1"]).await.0,
+        0,
+        "keys are kept in lower case"
+    );
+    assert_eq!(cp(&[]).await.0, tree.len());
+    assert_eq!(cp(&["--rewrite"]).await.0, tree.len());
+}
+
+#[tokio::test]
 async fn one_file_takes_its_metadata_along() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use futures::StreamExt;
+use md5::Digest as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,8 @@ pub struct Store {
     pub objects: BTreeMap<String, Object>,
     /// Bodies of commits, resets and merges.
     pub posted: Vec<Value>,
+    /// Uploads that arrived.
+    pub uploads: usize,
     /// The next uploads that are turned away with 503.
     pub busy_uploads: usize,
     /// The next downloads that are cut after half of the bytes.
@@ -114,10 +117,14 @@ fn refuse(status: u16, message: &str) -> Response {
 
 fn stats(path: &str, object: &Object) -> Value {
     json!({
-        "path": path, "path_type": "object", "physical_address": "local:///demo/data/x", "checksum": "c",
+        "path": path, "path_type": "object", "physical_address": "local:///demo/data/x", "checksum": checksum(&object.bytes),
         "size_bytes": object.bytes.len(), "mtime": super::NOW - 3600, "metadata": object.metadata,
         "content_type": object.content_type,
     })
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn list(State(store): State<Shared>, Query(query): Query<HashMap<String, String>>) -> Response {
@@ -189,6 +196,7 @@ async fn upload(
     body: Bytes,
 ) -> Response {
     let mut store = store.lock().expect("not poisoned");
+    store.uploads += 1;
     let path = query["path"].clone();
     if branch != "main" {
         return refuse(404, "branch not found");

@@ -4,6 +4,7 @@
 //! sources under their own names; any other destination is the new name itself. With `-r`, the contents of
 //! the one source folder go under the destination; of several sources each keeps its name there.
 
+use super::unchanged;
 use crate::exit::Exit;
 use crate::failure::{Failure, InRepository};
 use crate::local;
@@ -19,7 +20,7 @@ use std::pin::Pin;
 pub(super) struct Transfer {
     pub source: Location,
     pub destination: Location,
-    /// What is known of a remote source.
+    /// What is known of a remote source, or of what the destination of a local one holds.
     pub stats: Option<Box<ObjectStats>>,
     /// Bytes, where they are known.
     pub size_bytes: Option<u64>,
@@ -41,10 +42,12 @@ pub(super) struct Plan<'a> {
     pub is_single: bool,
 }
 
-/// Checks that the parts fit together and finds what to copy.
+/// Checks that the parts fit together and finds what to copy. `compare`: finds out what the destination of a
+/// folder's files holds.
 pub(super) async fn plan<'a>(
     locations: &[Location],
     recursive: bool,
+    compare: bool,
     session: &'a Session,
 ) -> Result<Plan<'a>, Failure> {
     let Some((destination, sources)) = locations.split_last() else {
@@ -93,6 +96,12 @@ pub(super) async fn plan<'a>(
                 known.push(Planned::Transfer(single(source, name, destination, several, None)?));
             }
         }
+    }
+    if compare
+        && !is_single
+        && let Ok(client) = session.client()
+    {
+        unchanged::look_up(client, &mut known).await;
     }
     let total = listings.is_empty().then(|| {
         let sizes = known.iter().filter_map(|planned| match planned {
@@ -334,7 +343,8 @@ mod tests {
     async fn pairs(arguments: &[&str], recursive: bool) -> Result<Vec<String>, Failure> {
         let locations: Vec<Location> = arguments.iter().map(|a| a.parse().expect(a)).collect();
         let session = session();
-        let planned: Vec<Planned> = plan(&locations, recursive, &session).await?.transfers.collect().await;
+        let planned: Vec<Planned> =
+            plan(&locations, recursive, false, &session).await?.transfers.collect().await;
         Ok(planned
             .into_iter()
             .map(|planned| match planned {
