@@ -5,15 +5,17 @@
 //! node below to that node. Changing a level gives changes for the level above: nodes that went (their last
 //! keys are deleted) and nodes that came. So one algorithm runs once per level.
 //!
-//! On a level, a run starts at the node that the next change belongs to. Its rows and the changes are merged
-//! into the builder, which ends nodes by the rule of `boundary`. When an old node ends where a new one ends,
+//! Most changes leave a node one node: then it is patched, column by column, and nothing else of the level is
+//! looked at. Otherwise a run starts at the node that the next change belongs to. Its rows and the changes are
+//! merged into the builder, which ends nodes by the rule of `boundary`. When an old node ends where a new one ends,
 //! the two levels are in step again and everything up to the next change stays as it is; otherwise the run goes
 //! on into the next old node. Since a boundary depends on nothing but the keys since the boundary before, this
 //! is exactly what a build from scratch would do.
 
-use crate::build::{Built, Level, NodeBuilder, Tower};
+use crate::build::{Built, Edit, Level, NodeBuilder, RowEdit, Tower};
 use crate::cursor::load_child;
 use crate::inner::{Child, InnerBuilder};
+use crate::keys::KeyWalk;
 use crate::leaf::{LeafBuilder, Puts};
 use crate::source::{NodeSink, NodeSource};
 use crate::{Node, TreeError};
@@ -170,27 +172,27 @@ impl Run<'_> {
         let mut level = Level::new(builder);
         let mut changes = Ordered { inner: changes, next: None };
         let mut outcome = Outcome { changes: Vec::new(), came: Vec::new() };
-        'runs: while let Some((key, _)) = changes.peek()? {
+        let mut edits = Vec::new();
+        while let Some((key, _)) = changes.peek()? {
             let mut node = nodes.locate(key)?;
             let mut end = nodes.end_of(&node);
-            // Changes that change nothing must not cost a rewrite.
-            loop {
-                let Some((key, value)) = changes.peek_until(&end)? else { continue 'runs };
-                let (index, exists) = node.search(key);
-                let idle = match value {
-                    None => !exists,
-                    Some(value) => exists && level.builder.already(&node, index, value)?,
-                };
-                if !idle {
-                    break;
-                }
-                changes.take()?;
+            changes.edits_of(&node, &end, &level.builder, &mut edits)?;
+            if edits.is_empty() {
+                continue;
             }
             let mut went: Vec<(Vec<u8>, Child)> = Vec::new();
             let mut came: Vec<Built> = Vec::new();
+            let whole = edits.len() < EDITS_AT_ONCE_MAX;
+            let patched = if whole { level.patch(&node, &edits, end.is_none()) } else { None };
+            if let Some(built) = patched {
+                went.push((node.last_key(), Child::of(&node)));
+                came.push(built);
+                settle(went, came, &mut outcome, self.pending);
+                continue;
+            }
             loop {
                 went.push((node.last_key(), Child::of(&node)));
-                merge_node(&node, &end, &mut changes, &mut level, &mut came)?;
+                merge_node(&node, &end, &mut edits, &mut changes, &mut level, &mut came)?;
                 if level.builder.is_empty() {
                     break;
                 }
@@ -202,6 +204,7 @@ impl Run<'_> {
                     }
                 }
                 end = nodes.end_of(&node);
+                changes.edits_of(&node, &end, &level.builder, &mut edits)?;
             }
             settle(went, came, &mut outcome, self.pending);
         }
@@ -230,52 +233,63 @@ fn settle(went: Vec<(Vec<u8>, Child)>, came: Vec<Built>, outcome: &mut Outcome, 
     outcome.changes.extend(went.map(|(key, _)| (key, None)));
 }
 
-/// Merges a node's rows and the changes up to `end` into the level.
+/// Merges a node's rows, the edits that were taken and the changes behind them up to `end` into the level.
 fn merge_node<B: NodeBuilder>(
     node: &Node,
     end: &Option<Vec<u8>>,
+    edits: &mut Vec<Edit<B::Value>>,
     changes: &mut Ordered<impl Iterator<Item = Result<ChangeAt<B::Value>, TreeError>>, B::Value>,
     level: &mut Level<B>,
     came: &mut Vec<Built>,
 ) -> Result<(), TreeError> {
     let mut walk = Some(node.walk(0));
     loop {
-        let change = changes.peek_until(end)?;
-        let order = match (&walk, change) {
-            (None, None) => return Ok(()),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(walk), Some((key, _))) => walk.key().cmp(key),
-        };
-        if order.is_le()
-            && let Some(row) = &mut walk
-        {
-            let kept = match change {
-                Some((_, value)) if order.is_eq() => match value {
-                    None => false,
-                    Some(value) => level.builder.already(node, row.index(), value)?,
-                },
-                _ => true,
-            };
-            if kept {
-                came.extend(level.copy(row.key(), node, row.index()));
-            } else if let Some((key, Some(value))) = change {
-                came.extend(level.push(key, value));
+        let more = edits.len() == EDITS_AT_ONCE_MAX;
+        for edit in edits.drain(..) {
+            copy_rows(node, &mut walk, edit.row, level, came);
+            let row = walk.as_mut();
+            match (edit.what, row) {
+                (RowEdit::Insert(key, value), _) => came.extend(level.push(&key, &value)),
+                (what, Some(at)) => {
+                    if let RowEdit::Replace(value) = what {
+                        came.extend(level.push(at.key(), &value));
+                    }
+                    if !node.advance(at) {
+                        walk = None;
+                    }
+                }
+                (_, None) => unreachable!("edits are of rows that are there"),
             }
-            if !node.advance(row) {
-                walk = None;
-            }
-            if order.is_eq() {
-                changes.take()?;
-            }
-        } else {
-            if let Some((key, Some(value))) = change {
-                came.extend(level.push(key, value));
-            }
-            changes.take()?;
+        }
+        if !more {
+            break;
+        }
+        changes.edits_of(node, end, &level.builder, edits)?;
+    }
+    copy_rows(node, &mut walk, node.len(), level, came);
+    Ok(())
+}
+
+/// Copies the rows from the walk to `end`.
+fn copy_rows<B: NodeBuilder>(
+    node: &Node,
+    walk: &mut Option<KeyWalk>,
+    end: usize,
+    level: &mut Level<B>,
+    came: &mut Vec<Built>,
+) {
+    while let Some(row) = walk
+        && row.index() < end
+    {
+        came.extend(level.copy(row.key(), node, row.index()));
+        if !node.advance(row) {
+            *walk = None;
         }
     }
 }
+
+/// Changes of one node that are looked at together. A bulk load behind the last key must not collect all it loads.
+const EDITS_AT_ONCE_MAX: usize = 4_096;
 
 /// A key and what is put there; nothing deletes it.
 type ChangeAt<V> = (Vec<u8>, Option<V>);
@@ -297,14 +311,45 @@ impl<V, I: Iterator<Item = Result<ChangeAt<V>, TreeError>>> Ordered<I, V> {
     fn peek_until(&mut self, end: &Option<Vec<u8>>) -> Result<Option<&ChangeAt<V>>, TreeError> {
         Ok(self.peek()?.filter(|(key, _)| end.as_ref().is_none_or(|end| key <= end)))
     }
-    /// Drops the change that was looked at and checks the order of the one behind it.
-    fn take(&mut self) -> Result<(), TreeError> {
-        if let Some((before, _)) = self.next.take()
-            && let Some((key, _)) = self.peek()?
+    /// The next changes up to `end` as edits of the node that they belong to, at most [`EDITS_AT_ONCE_MAX`].
+    /// Changes that change nothing are dropped: they must not cost a rewrite.
+    fn edits_of(
+        &mut self,
+        node: &Node,
+        end: &Option<Vec<u8>>,
+        builder: &impl NodeBuilder<Value = V>,
+        edits: &mut Vec<Edit<V>>,
+    ) -> Result<(), TreeError> {
+        edits.clear();
+        while edits.len() < EDITS_AT_ONCE_MAX
+            && let Some((key, value)) = self.peek_until(end)?
         {
-            assert!(before < *key, "changes of a tree must ascend");
+            let (row, exists) = node.search(key);
+            let idle = match value {
+                None => !exists,
+                Some(value) => exists && builder.already(node, row, value)?,
+            };
+            let change = self.take()?;
+            if !idle && let Some((key, value)) = change {
+                let what = match (exists, value) {
+                    (_, None) => RowEdit::Delete,
+                    (true, Some(value)) => RowEdit::Replace(value),
+                    (false, Some(value)) => RowEdit::Insert(key, value),
+                };
+                edits.push(Edit { row, what });
+            }
         }
         Ok(())
+    }
+    /// Takes the change that was looked at and checks the order of the one behind it.
+    fn take(&mut self) -> Result<Option<ChangeAt<V>>, TreeError> {
+        let taken = self.next.take();
+        if let Some((before, _)) = &taken
+            && let Some((key, _)) = self.peek()?
+        {
+            assert!(before < key, "changes of a tree must ascend");
+        }
+        Ok(taken)
     }
 }
 

@@ -54,6 +54,11 @@ impl Chunker {
         Self { table, seed: SEED.wrapping_add(u64::from(level).wrapping_mul(SEED_STEP)), since: 0 }
     }
 
+    /// In the middle of a node that has this many keys so far.
+    pub(crate) fn within(level: u8, since: usize) -> Self {
+        Self { since, ..Self::new(level) }
+    }
+
     /// Takes the next key and says whether the node ends after it.
     pub(crate) fn ends_after(&mut self, key: &[u8]) -> bool {
         let last = self.since + 1 == self.table.len();

@@ -5,16 +5,32 @@
 
 use crate::boundary::Chunker;
 use crate::inner::{Child, InnerBuilder};
+use crate::keys::{KeyArena, KeyEdit};
 use crate::leaf::{LeafBuilder, Puts};
 use crate::source::NodeSink;
 use crate::{Node, TreeError};
 use millpond_types::{Entry, NodeId, ObjectPath, TreeId};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A finished node and the key that its parent files it under.
 pub(crate) struct Built {
     pub(crate) node: Arc<Node>,
     pub(crate) last_key: Vec<u8>,
+}
+
+/// A row that changes.
+pub(crate) struct Edit<V> {
+    /// Its index in the old node. Something new comes in before it, and may come at the node's end.
+    pub(crate) row: usize,
+    pub(crate) what: RowEdit<V>,
+}
+
+/// What happens to a row.
+pub(crate) enum RowEdit<V> {
+    Insert(Vec<u8>, V),
+    Replace(V),
+    Delete,
 }
 
 /// Collects one node after the other of one level. Leaves and inner nodes implement it; where a node ends is
@@ -26,20 +42,72 @@ pub(crate) trait NodeBuilder {
     const ROWS_MAX: u64;
     /// The level of the nodes it makes.
     fn level(&self) -> u8;
-    /// Values pushed since the last node.
+    /// Values added since the last node.
     fn len(&self) -> usize;
-    /// Whether nothing has been pushed since the last node.
+    /// Whether nothing has been added since the last node.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Adds a value. Keys come in ascending order.
-    fn push(&mut self, key: &[u8], value: &Self::Value);
-    /// Adds what another node of this level holds at the index, under `key`.
-    fn copy(&mut self, key: &[u8], from: &Node, index: usize);
+    /// The keys pushed since the last node.
+    fn keys(&mut self) -> &mut KeyArena;
+    /// Adds a value whose key is added elsewhere.
+    fn add(&mut self, value: &Self::Value);
+    /// Adds what another node of this level holds in these rows, without the keys.
+    fn add_rows(&mut self, from: &Node, rows: Range<usize>);
     /// Whether putting `value` over what the node holds at the index would change nothing.
     fn already(&self, from: &Node, index: usize, value: &Self::Value) -> Result<bool, TreeError>;
+    /// Writes everything but the keys, and forgets all values. At least one was added.
+    fn encode(&mut self) -> Vec<u8>;
+
+    /// Adds a value. Keys come in ascending order.
+    fn push(&mut self, key: &[u8], value: &Self::Value) {
+        self.keys().push(key);
+        self.add(value);
+    }
+    /// Adds what another node of this level holds at the index, under `key`.
+    fn copy(&mut self, key: &[u8], from: &Node, index: usize) {
+        self.keys().push(key);
+        self.add_rows(from, index..index + 1);
+    }
     /// Ends the node. At least one value was pushed.
-    fn finish(&mut self) -> Built;
+    fn finish(&mut self) -> Built {
+        let mut out = self.encode();
+        let keys = self.keys();
+        keys.encode(&mut out);
+        let last_key = keys.last().expect("a node is finished when it holds something").to_vec();
+        keys.clear();
+        Built { node: Node::written(out), last_key }
+    }
+    /// The bytes of the node that these edits, in the order of rows, make of another: the same bytes as when all
+    /// its rows were pushed, but columns are copied and keys are mostly left as they are. The result has at least
+    /// one row. Call when the builder is empty.
+    fn patch(&mut self, base: &Node, edits: &[Edit<Self::Value>]) -> Vec<u8> {
+        assert!(self.is_empty(), "a patch makes a whole node");
+        let mut row = 0;
+        let mut keys = Vec::new();
+        for edit in edits {
+            self.add_rows(base, row..edit.row);
+            row = edit.row;
+            match &edit.what {
+                RowEdit::Insert(key, value) => {
+                    keys.push(KeyEdit { row, inserted: Some(key) });
+                    self.add(value);
+                }
+                RowEdit::Replace(value) => {
+                    self.add(value);
+                    row += 1;
+                }
+                RowEdit::Delete => {
+                    keys.push(KeyEdit { row, inserted: None });
+                    row += 1;
+                }
+            }
+        }
+        self.add_rows(base, row..base.len());
+        let mut out = self.encode();
+        base.patch_keys(&keys, &mut out);
+        out
+    }
 }
 
 /// One level of a tree being written: a builder and the rule that says where nodes end.
@@ -62,6 +130,49 @@ impl<B: NodeBuilder> Level<B> {
     pub(crate) fn copy(&mut self, key: &[u8], from: &Node, index: usize) -> Option<Built> {
         self.builder.copy(key, from, index);
         self.chunker.ends_after(key).then(|| self.builder.finish())
+    }
+    /// The one node that these edits make of a node of this level, if that is where nodes end: exactly behind its
+    /// last row, or anywhere when it is the last of its level.
+    pub(crate) fn patch(&mut self, base: &Node, edits: &[Edit<B::Value>], last: bool) -> Option<Built> {
+        let moved = edits.iter().position(|edit| !matches!(edit.what, RowEdit::Replace(_)));
+        if !self.builder.is_empty() || moved.is_some_and(|moved| !self.stays_one(base, &edits[moved..], last))
+        {
+            return None;
+        }
+        let node = Node::written(self.builder.patch(base, edits));
+        let last_key = node.last_key();
+        Some(Built { node, last_key })
+    }
+    /// Whether the edits, of which the first is the first that moves rows, leave one node with something in it.
+    fn stays_one(&self, base: &Node, edits: &[Edit<B::Value>], last: bool) -> bool {
+        // In front of the first nothing ends, as before. Behind the base's last row something may.
+        let from = edits[0].row.min(base.len() - 1);
+        let mut chunker = Chunker::within(self.builder.level(), from);
+        let mut rows = from;
+        let mut ended = false;
+        let mut take = |key: &[u8]| {
+            let goes_on = !ended;
+            ended = chunker.ends_after(key);
+            rows += 1;
+            goes_on
+        };
+        let mut edits = edits.iter().peekable();
+        let mut walk = base.walk(from);
+        for row in from..=base.len() {
+            let mut kept = row < base.len();
+            while let Some(edit) = edits.next_if(|edit| edit.row == row) {
+                match &edit.what {
+                    RowEdit::Insert(key, _) if !take(key) => return false,
+                    RowEdit::Delete => kept = false,
+                    RowEdit::Insert(..) | RowEdit::Replace(_) => {}
+                }
+            }
+            if kept && !take(walk.key()) {
+                return false;
+            }
+            base.advance(&mut walk);
+        }
+        rows > 0 && (ended || last)
     }
     /// Ends the level: its last node needs no boundary.
     pub(crate) fn end(&mut self) -> Option<Built> {

@@ -7,7 +7,7 @@
 //! The layout is in `docs/formats/pack.md`. This module does not decide which base to use, and does not know
 //! whether the base is itself stored as edits; a store keeps chains one long.
 
-use crate::build::NodeBuilder;
+use crate::build::{Edit, NodeBuilder, RowEdit};
 use crate::inner::{Child, InnerBuilder};
 use crate::keys::KeyWalk;
 use crate::leaf::{LeafBuilder, Puts};
@@ -191,76 +191,98 @@ fn encode_rows<R: Rows>(base: &Node, new: &Node, len_max: usize) -> Option<Vec<u
 /// # Errors
 /// [`TreeError::Damaged`] when they do not give the node with this id.
 pub(crate) fn decode(id: NodeId, base: &Node, edits: Bytes) -> Result<Arc<Node>, TreeError> {
-    let node = match base.level() {
-        0 => decode_rows(LeafBuilder::new(Puts::Exact), base, edits),
-        level => decode_rows(InnerBuilder::new(level), base, edits),
-    };
-    match node {
-        Ok(node) if node.id() == id => Ok(node),
-        Ok(_) => Err(TreeError::node(id, "its edits give another node")),
-        Err(why) => Err(TreeError::node(id, format!("its edits cannot be read: {}", why.0))),
-    }
+    let node = Node::written(patched(id, base, edits)?);
+    if node.id() == id { Ok(node) } else { Err(TreeError::node(id, "its edits give another node")) }
 }
 
-fn decode_rows<R: Rows>(mut builder: R, base: &Node, edits: Bytes) -> Result<Arc<Node>, DecodeError> {
+/// As [`decode`] for edits that are known to give this node: its hash is not computed.
+pub(crate) fn decode_unhashed(id: NodeId, base: &Node, edits: Bytes) -> Result<Arc<Node>, TreeError> {
+    Ok(Node::written_as(id, patched(id, base, edits)?))
+}
+
+fn patched(id: NodeId, base: &Node, edits: Bytes) -> Result<Vec<u8>, TreeError> {
+    let bytes = match base.level() {
+        0 => patch_rows(LeafBuilder::new(Puts::Exact), base, edits),
+        level => patch_rows(InnerBuilder::new(level), base, edits),
+    };
+    bytes.map_err(|why| TreeError::node(id, format!("its edits cannot be read: {}", why.0)))
+}
+
+fn patch_rows<R: Rows>(mut builder: R, base: &Node, edits: Bytes) -> Result<Vec<u8>, DecodeError> {
+    let edits = read_edits::<R>(base, edits)?;
+    Ok(builder.patch(base, &edits))
+}
+
+/// What stands in front of the next row of the result.
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    Nothing,
+    /// This row of the base.
+    Row(usize),
+    /// The key spelled last.
+    Spelled,
+}
+
+/// Reads edits and checks that they make a node of the base: at least one row, not too many, keys that ascend.
+fn read_edits<R: Rows>(base: &Node, edits: Bytes) -> Result<Vec<Edit<R::Value>>, DecodeError> {
+    const OUT_OF_RANGE: DecodeError = DecodeError("number of rows is out of range");
+    const DISORDER: DecodeError = DecodeError("keys do not ascend");
     let mut edits = Reader::new(edits);
-    let mut row = Some(base.walk(0));
-    let mut last: Option<Vec<u8>> = None;
+    let mut read = Vec::new();
+    let (mut row, mut len) = (0, 0);
+    let mut before = Before::Nothing;
     let mut spelled: Vec<u8> = Vec::new();
-    let mut total = 0u64;
     while !edits.is_empty() {
         let edit = edits.uint()?;
-        let count = edit >> 2;
-        total = total.saturating_add(count);
-        // Base and result both are nodes, which bounds the work that hostile counts can cause.
-        if count == 0 || total > 2 * R::ROWS_MAX {
-            return Err(DecodeError("number of rows is out of range"));
+        let (rows, kind) = (usize::try_from(edit >> 2).unwrap_or(usize::MAX), edit & 3);
+        if kind != SKIP {
+            len = rows.saturating_add(len);
         }
-        for _ in 0..count {
-            if edit & 3 == INSERT {
+        // Base and result both are nodes, which bounds the work that hostile counts can cause.
+        if rows == 0 || len > R::ROWS_MAX as usize {
+            return Err(OUT_OF_RANGE);
+        }
+        if kind == INSERT {
+            for _ in 0..rows {
                 let shared = usize::try_from(edits.uint()?).unwrap_or(usize::MAX);
                 let own = edits.bytes()?;
                 if shared > spelled.len() || !(1..=OBJECT_PATH_BYTES_MAX).contains(&(shared + own.len())) {
                     return Err(DecodeError("key is out of range"));
                 }
+                if before == Before::Spelled && own[..] <= spelled[shared..] {
+                    return Err(DISORDER);
+                }
                 spelled.truncate(shared);
                 spelled.extend_from_slice(&own);
-                ascend(&mut last, &spelled)?;
-                builder.push(&spelled, &R::read(&mut edits)?);
-                continue;
-            }
-            let at = row.as_mut().ok_or(DecodeError("base has fewer rows"))?;
-            match edit & 3 {
-                COPY => {
-                    ascend(&mut last, at.key())?;
-                    builder.copy(at.key(), base, at.index());
+                if let Before::Row(before) = before
+                    && spelled <= base.key(before)
+                {
+                    return Err(DISORDER);
                 }
-                REPLACE => {
-                    ascend(&mut last, at.key())?;
-                    builder.push(at.key(), &R::read(&mut edits)?);
-                }
-                _ => {}
+                before = Before::Spelled;
+                let what = RowEdit::Insert(spelled.clone(), R::read(&mut edits)?);
+                read.push(Edit { row, what });
             }
-            if !base.advance(at) {
-                row = None;
+            continue;
+        }
+        if rows > base.len() - row {
+            return Err(DecodeError("base has fewer rows"));
+        }
+        let end = row + rows;
+        if kind == SKIP {
+            read.extend((row..end).map(|row| Edit { row, what: RowEdit::Delete }));
+        } else {
+            if before == Before::Spelled && base.key(row) <= spelled {
+                return Err(DISORDER);
+            }
+            before = Before::Row(end - 1);
+        }
+        if kind == REPLACE {
+            for row in row..end {
+                read.push(Edit { row, what: RowEdit::Replace(R::read(&mut edits)?) });
             }
         }
+        row = end;
     }
-    if row.is_some() || builder.is_empty() || builder.len() as u64 > R::ROWS_MAX {
-        return Err(DecodeError("number of rows is out of range"));
-    }
-    Ok(builder.finish().node)
-}
-
-/// The builder must not see keys out of order.
-fn ascend(last: &mut Option<Vec<u8>>, key: &[u8]) -> Result<(), DecodeError> {
-    match last {
-        Some(last) if &last[..] >= key => return Err(DecodeError("keys do not ascend")),
-        Some(last) => {
-            last.clear();
-            last.extend_from_slice(key);
-        }
-        None => *last = Some(key.to_vec()),
-    }
-    Ok(())
+    if row != base.len() || len == 0 { Err(OUT_OF_RANGE) } else { Ok(read) }
 }

@@ -2,11 +2,12 @@
 //! Layout in `docs/formats/tree-node.md`.
 
 use crate::boundary::INNER_CHILDREN_MAX;
-use crate::build::{Built, NodeBuilder};
+use crate::build::NodeBuilder;
 use crate::keys::{KeyArena, Keys};
-use crate::node::{FORMAT, Sections, get_uint, put_uint, width_of};
+use crate::node::{FORMAT, Sections, get_uint, put_column, put_uint, width_of};
 use crate::{Node, TreeError};
 use millpond_types::NodeId;
+use std::ops::Range;
 
 /// What a parent knows about a child beside its last key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,19 +110,21 @@ impl NodeBuilder for InnerBuilder {
     fn len(&self) -> usize {
         self.children.len()
     }
-    fn push(&mut self, key: &[u8], value: &Child) {
-        self.keys.push(key);
+    fn keys(&mut self) -> &mut KeyArena {
+        &mut self.keys
+    }
+    fn add(&mut self, value: &Child) {
         self.children.push(*value);
     }
-    fn copy(&mut self, key: &[u8], from: &Node, index: usize) {
-        self.push(key, &from.child(index));
+    fn add_rows(&mut self, from: &Node, rows: Range<usize>) {
+        self.children.extend(rows.map(|row| from.child(row)));
     }
     fn already(&self, from: &Node, index: usize, value: &Child) -> Result<bool, TreeError> {
         Ok(from.child(index) == *value)
     }
 
-    fn finish(&mut self) -> Built {
-        let children = &self.children;
+    fn encode(&mut self) -> Vec<u8> {
+        let children = std::mem::take(&mut self.children);
         let sum = |of: fn(&Child) -> u64| children.iter().fold(0u64, |sum, c| sum.saturating_add(of(c)));
         let widest = |of: fn(&Child) -> u64| children.iter().map(|c| width_of(of(c))).max().unwrap_or(0);
         let (count_width, size_width) = (widest(|c| c.objects), widest(|c| c.total_bytes));
@@ -131,12 +134,8 @@ impl NodeBuilder for InnerBuilder {
         put_uint(&mut out, sum(|c| c.objects), 8);
         put_uint(&mut out, sum(|c| c.total_bytes), 8);
         children.iter().for_each(|c| out.extend_from_slice(&c.id.0));
-        children.iter().for_each(|c| put_uint(&mut out, c.objects, count_width));
-        children.iter().for_each(|c| put_uint(&mut out, c.total_bytes, size_width));
-        self.keys.encode(&mut out);
-        let last_key = self.keys.last().expect("a node is finished when it holds something").to_vec();
-        self.keys.clear();
-        self.children.clear();
-        Built { node: Node::written(out), last_key }
+        put_column(&mut out, children.iter().map(|c| c.objects), count_width);
+        put_column(&mut out, children.iter().map(|c| c.total_bytes), size_width);
+        out
     }
 }

@@ -137,6 +137,131 @@ impl Keys {
         self.len == other.len && bytes[self.prefix - HEADER..] == theirs[other.prefix - HEADER..]
     }
 
+    /// Appends the section of these keys after some were deleted and others inserted: what [`KeyArena::encode`]
+    /// gives for the resulting keys, of which there is at least one. Edits come in the order of rows.
+    pub(crate) fn patch(&self, bytes: &[u8], edits: &[KeyEdit<'_>], out: &mut Vec<u8>) {
+        if edits.is_empty() {
+            out.extend_from_slice(&bytes[self.prefix - HEADER..]);
+        } else if self.patch_stems(bytes, edits, out).is_none() {
+            let mut arena = KeyArena::default();
+            let mut edits = edits.iter().peekable();
+            let mut walk = Some(self.walk(bytes, 0));
+            for row in 0..=self.len {
+                let mut kept = true;
+                while let Some(edit) = edits.next_if(|edit| edit.row == row) {
+                    match edit.inserted {
+                        Some(key) => arena.push(key),
+                        None => kept = false,
+                    }
+                }
+                if let Some(at) = &mut walk {
+                    if kept {
+                        arena.push(at.key());
+                    }
+                    if !at.advance(self, bytes) {
+                        walk = None;
+                    }
+                }
+            }
+            arena.encode(out);
+        }
+    }
+
+    /// As [`Keys::patch`] where prefix and suffix of all keys stay: then most keys are coded as they were, and
+    /// only those at the edits and at old and new restarts anew. None when they do not stay or it is not certain.
+    fn patch_stems(&self, bytes: &[u8], edits: &[KeyEdit<'_>], out: &mut Vec<u8>) -> Option<()> {
+        let (prefix, suffix) = (self.prefix(bytes), self.suffix(bytes));
+        let inserted = edits.iter().filter_map(|edit| edit.inserted);
+        let room: usize = inserted.map(|key| key.len() + 8).sum();
+        let mut patch = StemPatch {
+            data: Vec::with_capacity(bytes.len() - self.data + room + edits.len() * 16),
+            restarts: Vec::with_capacity((self.len + edits.len()).div_ceil(RESTART_EVERY)),
+            len: 0,
+            before: Vec::new(),
+            first: Vec::new(),
+            ends_differ: false,
+        };
+        // Groups in front of the first edit stay as they are.
+        let untouched = edits.first().map_or(0, |edit| edit.row) / RESTART_EVERY;
+        let untouched = untouched.min(self.len.div_ceil(RESTART_EVERY) - 1);
+        let mut at = self.restart_checked(bytes, untouched);
+        if untouched > 0 {
+            patch.data.extend_from_slice(&bytes[self.data..at]);
+            let starts = (0..untouched).map(|group| self.restart_checked(bytes, group) - self.data);
+            patch.restarts.extend(starts);
+            patch.len = untouched * RESTART_EVERY;
+            let mut start = self.data;
+            let (_, own) = step(bytes, &mut start)?;
+            patch.first.extend_from_slice(&bytes[start..start + own]);
+        }
+        let mut stem: Vec<u8> = Vec::with_capacity(64);
+        // Whether the key put last is the one that stands before the row in the old node.
+        let mut in_step = false;
+        let mut edits = edits.iter().peekable();
+        for row in patch.len..=self.len {
+            let mut kept = true;
+            while let Some(edit) = edits.next_if(|edit| edit.row == row) {
+                match edit.inserted {
+                    None => kept = false,
+                    Some(key) => {
+                        let key = key.strip_prefix(prefix)?.strip_suffix(suffix)?;
+                        if in_step {
+                            patch.before.clear();
+                            patch.before.extend_from_slice(&stem);
+                            in_step = false;
+                        }
+                        patch.put(key);
+                        patch.before.clear();
+                        patch.before.extend_from_slice(key);
+                    }
+                }
+            }
+            if row == self.len {
+                break;
+            }
+            let start = at;
+            let (shared, own) = step(bytes, &mut at)?;
+            let own = &bytes[at..at + own];
+            at += own.len();
+            if !kept {
+                if in_step {
+                    patch.before.clear();
+                    patch.before.extend_from_slice(&stem);
+                    in_step = false;
+                }
+                stem.truncate(shared);
+                stem.extend_from_slice(own);
+            } else if in_step
+                && !row.is_multiple_of(RESTART_EVERY)
+                && !patch.len.is_multiple_of(RESTART_EVERY)
+            {
+                patch.data.extend_from_slice(&bytes[start..at]);
+                patch.len += 1;
+                stem.truncate(shared);
+                stem.extend_from_slice(own);
+                patch.compare_end(&stem);
+            } else {
+                if in_step {
+                    std::mem::swap(&mut patch.before, &mut stem);
+                    stem.clear();
+                    stem.extend_from_slice(&patch.before[..shared]);
+                } else {
+                    stem.truncate(shared);
+                }
+                stem.extend_from_slice(own);
+                patch.put(&stem);
+                in_step = true;
+            }
+        }
+        let last = if in_step { &stem } else { &patch.before };
+        let whole = |stem: &[u8]| [prefix, stem, suffix].concat();
+        if patch.len < 2 || !patch.ends_differ || common(&whole(&patch.first), &whole(last)) != prefix.len() {
+            return None;
+        }
+        put_section(out, prefix, suffix, &patch.restarts, &patch.data);
+        Some(())
+    }
+
     fn prefix<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.prefix..self.prefix + self.prefix_len]
     }
@@ -229,6 +354,46 @@ impl Keys {
     }
 }
 
+/// A key that comes in before a row, or the key of a row that goes.
+pub(crate) struct KeyEdit<'a> {
+    pub(crate) row: usize,
+    pub(crate) inserted: Option<&'a [u8]>,
+}
+
+/// Key data being put together out of old and new stems.
+struct StemPatch {
+    data: Vec<u8>,
+    restarts: Vec<usize>,
+    /// Keys so far.
+    len: usize,
+    /// The stem put last, unless it is the old node's.
+    before: Vec<u8>,
+    /// The first stem.
+    first: Vec<u8>,
+    /// Whether two stems end differently, so that their keys share no more than the suffix.
+    ends_differ: bool,
+}
+
+impl StemPatch {
+    fn put(&mut self, stem: &[u8]) {
+        let shared = if self.len.is_multiple_of(RESTART_EVERY) {
+            self.restarts.push(self.data.len());
+            0
+        } else {
+            common(&self.before, stem)
+        };
+        put_key(&mut self.data, shared, &stem[shared..]);
+        if self.len == 0 {
+            self.first.extend_from_slice(stem);
+        }
+        self.len += 1;
+        self.compare_end(stem);
+    }
+    fn compare_end(&mut self, stem: &[u8]) {
+        self.ends_differ |= stem.is_empty() || stem.last() != self.first.last();
+    }
+}
+
 /// A walk over the keys of one node. It holds no reference, so that cursors can own node and walk together; it
 /// must be used with the node it came from.
 #[derive(Clone, Debug)]
@@ -296,49 +461,67 @@ impl KeyArena {
         let first = self.get(0);
         let last = self.get(self.len() - 1);
         // Ascending order makes the prefix of the outermost two that of all.
-        let prefix = common(first.iter(), last.iter());
-        let mut suffix = first.len() - prefix;
+        let prefix = common(first, last);
+        let mut suffix: &[u8] = if self.len() == 1 { &[] } else { &first[prefix..] };
         for index in 1..self.len() {
             let stem = &self.get(index)[prefix..];
-            suffix = suffix.min(common(first[prefix..].iter().rev(), stem.iter().rev()));
-        }
-        if self.len() == 1 {
-            suffix = 0;
+            if !stem.ends_with(suffix) {
+                let shared = suffix.iter().rev().zip(stem.iter().rev()).take_while(|(x, y)| x == y).count();
+                suffix = &suffix[suffix.len() - shared..];
+            }
         }
         let mut data = Vec::with_capacity(self.len() * 8);
         let mut restarts = Vec::with_capacity(self.len().div_ceil(RESTART_EVERY));
         let mut before: &[u8] = &[];
         for index in 0..self.len() {
             let key = self.get(index);
-            let stem = &key[prefix..key.len() - suffix];
+            let stem = &key[prefix..key.len() - suffix.len()];
             let shared = if index % RESTART_EVERY == 0 {
                 restarts.push(data.len());
                 0
             } else {
-                common(before.iter(), stem.iter())
+                common(before, stem)
             };
-            let own = &stem[shared..];
-            data.push((shared.min(ESCAPE) << 4 | own.len().min(ESCAPE)) as u8);
-            put_escaped(&mut data, shared);
-            put_escaped(&mut data, own.len());
-            data.extend_from_slice(own);
+            put_key(&mut data, shared, &stem[shared..]);
             before = stem;
         }
-        let restart_width = if data.len() <= usize::from(u16::MAX) { 2 } else { 4 };
-        out.extend_from_slice(&(prefix as u16).to_le_bytes());
-        out.extend_from_slice(&(suffix as u16).to_le_bytes());
-        out.extend_from_slice(&[restart_width, 0, 0, 0]);
-        out.extend_from_slice(&first[..prefix]);
-        out.extend_from_slice(&first[first.len() - suffix..]);
-        for restart in restarts {
-            out.extend_from_slice(&(restart as u64).to_le_bytes()[..usize::from(restart_width)]);
-        }
-        out.extend_from_slice(&data);
+        put_section(out, &first[..prefix], suffix, &restarts, &data);
     }
 }
 
-fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
-    a.zip(b).take_while(|(x, y)| x == y).count()
+/// How many leading bytes two strings share.
+pub(crate) fn common(a: &[u8], b: &[u8]) -> usize {
+    let mut at = 0;
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return at + differing.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
+}
+
+/// Appends one key: what it shares with the one before, and the rest.
+fn put_key(out: &mut Vec<u8>, shared: usize, own: &[u8]) {
+    out.push((shared.min(ESCAPE) << 4 | own.len().min(ESCAPE)) as u8);
+    put_escaped(out, shared);
+    put_escaped(out, own.len());
+    out.extend_from_slice(own);
+}
+
+/// Appends a key section.
+fn put_section(out: &mut Vec<u8>, prefix: &[u8], suffix: &[u8], restarts: &[usize], data: &[u8]) {
+    let restart_width = if data.len() <= usize::from(u16::MAX) { 2 } else { 4 };
+    out.extend_from_slice(&(prefix.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(suffix.len() as u16).to_le_bytes());
+    out.extend_from_slice(&[restart_width, 0, 0, 0]);
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(suffix);
+    for restart in restarts {
+        out.extend_from_slice(&(*restart as u64).to_le_bytes()[..usize::from(restart_width)]);
+    }
+    out.extend_from_slice(data);
 }
 
 #[cfg(test)]
@@ -399,6 +582,45 @@ mod tests {
             let expected = list.partition_point(|key| *key < probe);
             prop_assert_eq!(parsed.search(&bytes, &probe), (expected, list.get(expected) == Some(&probe)));
             prop_assert_eq!(parsed.search(&bytes, b""), (0, false));
+        }
+
+        /// A patched section is, byte for byte, the section of the keys that it leaves.
+        #[test]
+        fn patched_sections_are_those_of_their_keys(
+            keys in prop::collection::btree_set(any_key(), 1..200),
+            inserted in prop::collection::btree_set(any_key(), 0..12),
+            deleted in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+            alike in any::<bool>(),
+        ) {
+            // Half of the cases: keys like those of one directory, where prefix and suffix stay.
+            let like = |key: &Vec<u8>| if alike { [b"data/", &key[..], b".jpeg"].concat() } else { key.clone() };
+            let keys: BTreeSet<Vec<u8>> = keys.iter().map(like).filter(|key| key.len() <= 1_024).collect();
+            let inserted: BTreeSet<Vec<u8>> = inserted.iter().map(like).filter(|key| key.len() <= 1_024).collect();
+            prop_assume!(!keys.is_empty());
+            let list: Vec<_> = keys.iter().cloned().collect();
+            let deleted: BTreeSet<usize> = deleted.iter().map(|at| at.index(list.len())).collect();
+            let mut result = keys.clone();
+            let mut edits: Vec<(usize, Option<&[u8]>)> = deleted.iter().map(|row| (*row, None)).collect();
+            for row in &deleted {
+                result.remove(&list[*row]);
+            }
+            for key in &inserted {
+                if result.insert(key.clone()) {
+                    edits.push((list.partition_point(|k| k < key), Some(key)));
+                }
+            }
+            prop_assume!(!result.is_empty());
+            edits.sort_by_key(|(row, key)| (*row, key.is_none(), *key));
+            let edits: Vec<_> = edits.into_iter().map(|(row, inserted)| KeyEdit { row, inserted }).collect();
+            let bytes = section(&keys);
+            let parsed = Keys::parse(&bytes, 3, keys.len()).unwrap();
+            let mut patched = vec![0xaa; 3];
+            parsed.patch(&bytes, &edits, &mut patched);
+            prop_assert_eq!(&patched, &section(&result));
+            let mut patched = vec![0xaa; 3];
+            if parsed.patch_stems(&bytes, &edits, &mut patched).is_some() {
+                prop_assert_eq!(patched, section(&result));
+            }
         }
 
         #[test]

@@ -5,9 +5,9 @@
 //! any of it has no such section.
 
 use crate::boundary::LEAF_ENTRIES_MAX;
-use crate::build::{Built, NodeBuilder};
+use crate::build::NodeBuilder;
 use crate::keys::{KeyArena, Keys};
-use crate::node::{FORMAT, Sections, get_uint, put_uint, width_of};
+use crate::node::{FORMAT, Sections, each_of_column, get_uint, put_column, put_uint, width_of};
 use crate::{Node, TreeError};
 use bytes::Bytes;
 use millpond_types::entry::{decode_extra, encode_extra};
@@ -16,6 +16,7 @@ use millpond_types::{
     Writer,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 const HASH_COLUMN: u8 = 1;
@@ -104,6 +105,15 @@ impl Column {
     }
     fn raw(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start..]
+    }
+    /// Calls `take` with the value of each of these rows.
+    fn each(self, bytes: &[u8], rows: Range<usize>, mut take: impl FnMut(u64)) {
+        if self.width == 0 {
+            rows.for_each(|_| take(0));
+        } else {
+            let (from, to) = (rows.start * self.width, rows.end * self.width);
+            each_of_column(&bytes[self.start + from..self.start + to], self.width, take);
+        }
     }
 }
 
@@ -487,9 +497,9 @@ impl Dictionary {
         self.pushed = Some((attributes.clone(), place));
         place
     }
-    fn copy(&mut self, from: &Node, index: usize) -> u16 {
+    /// The place of what another leaf's dictionary has at `at`.
+    fn copy(&mut self, from: &Node, at: usize) -> u16 {
         let leaf = from.leaf();
-        let at = leaf.attribute_index(from.bytes(), index);
         if self.copied.as_ref().is_none_or(|(id, _)| *id != from.id()) {
             self.copied = Some((from.id(), vec![None; leaf.dictionary.count]));
         }
@@ -528,7 +538,6 @@ impl LeafBuilder {
     }
 
     fn clear(&mut self) {
-        self.keys.clear();
         self.hashes.clear();
         self.md5s.clear();
         self.kinds.clear();
@@ -552,8 +561,11 @@ impl NodeBuilder for LeafBuilder {
         self.kinds.len()
     }
 
-    fn push(&mut self, key: &[u8], entry: &Entry) {
-        self.keys.push(key);
+    fn keys(&mut self) -> &mut KeyArena {
+        &mut self.keys
+    }
+
+    fn add(&mut self, entry: &Entry) {
         self.kinds.push(kind_of(entry));
         self.hashes.extend_from_slice(&entry.hash().0);
         let (md5, record) = md5_and_record(entry);
@@ -565,17 +577,42 @@ impl NodeBuilder for LeafBuilder {
         self.variable_ends.push(self.variable.len());
     }
 
-    fn copy(&mut self, key: &[u8], from: &Node, index: usize) {
+    fn add_rows(&mut self, from: &Node, rows: Range<usize>) {
         let (leaf, bytes) = (from.leaf(), from.bytes());
-        self.keys.push(key);
-        self.kinds.push(leaf.kind(bytes, index));
-        self.hashes.extend_from_slice(leaf.hash(bytes, index));
-        self.md5s.extend_from_slice(leaf.md5(bytes, index));
-        self.sizes.push(leaf.size(bytes, index));
-        self.mtimes.push(leaf.mtime(bytes, index));
-        self.attributes.push(self.dictionary.copy(from, index));
-        self.variable.extend_from_slice(leaf.variable(bytes, index));
-        self.variable_ends.push(self.variable.len());
+        if rows.is_empty() {
+            return;
+        }
+        let len = self.kinds.len() + rows.len();
+        leaf.kinds.each(bytes, rows.clone(), |kind| self.kinds.push(leaf.kind_constant | kind as u8));
+        let wide = |to: &mut Vec<u8>, column: Option<usize>, width: usize| match column {
+            Some(at) => to.extend_from_slice(&bytes[at + rows.start * width..at + rows.end * width]),
+            None => to.resize(len * width, 0),
+        };
+        wide(&mut self.hashes, leaf.hashes, 32);
+        wide(&mut self.md5s, leaf.md5s, 16);
+        leaf.sizes.each(bytes, rows.clone(), |size| self.sizes.push(leaf.size_base.wrapping_add(size)));
+        leaf.mtimes.each(bytes, rows.clone(), |mtime| {
+            self.mtimes.push(leaf.mtime_base.wrapping_add(mtime as i64));
+        });
+        if leaf.dictionary.count == 1 {
+            let place = self.dictionary.copy(from, 0);
+            self.attributes.resize(len, place);
+        } else {
+            leaf.attributes.each(bytes, rows.clone(), |at| {
+                self.attributes.push(self.dictionary.copy(from, at as usize));
+            });
+        }
+        match &leaf.variable {
+            None => self.variable_ends.resize(len, self.variable.len()),
+            Some(strings) => {
+                let (start, end) = (strings.range(bytes, rows.start).0, strings.range(bytes, rows.end - 1).1);
+                let shift = self.variable.len().wrapping_sub(start - strings.data);
+                self.variable.extend_from_slice(&bytes[start..end]);
+                strings.ends.each(bytes, rows, |end| {
+                    self.variable_ends.push((end as usize).wrapping_add(shift));
+                });
+            }
+        }
     }
 
     fn already(&self, from: &Node, index: usize, value: &Entry) -> Result<bool, TreeError> {
@@ -586,7 +623,7 @@ impl NodeBuilder for LeafBuilder {
         })
     }
 
-    fn finish(&mut self) -> Built {
+    fn encode(&mut self) -> Vec<u8> {
         let len = self.kinds.len();
         let min_max = |values: &[u64]| {
             (values.iter().copied().min().unwrap_or(0), values.iter().copied().max().unwrap_or(0))
@@ -630,11 +667,10 @@ impl NodeBuilder for LeafBuilder {
         if kind_width > 0 {
             out.extend_from_slice(&self.kinds);
         }
-        self.sizes.iter().for_each(|size| put_uint(&mut out, size - size_base, size_width));
-        for mtime in &self.mtimes {
-            put_uint(&mut out, mtime.wrapping_sub(mtime_base) as u64, mtime_width);
-        }
-        self.attributes.iter().for_each(|place| put_uint(&mut out, u64::from(*place), attribute_width));
+        put_column(&mut out, self.sizes.iter().map(|size| size - size_base), size_width);
+        let mtimes = self.mtimes.iter().map(|mtime| mtime.wrapping_sub(mtime_base) as u64);
+        put_column(&mut out, mtimes, mtime_width);
+        put_column(&mut out, self.attributes.iter().map(|place| u64::from(*place)), attribute_width);
         let mut end = 0;
         for encoded in &self.dictionary.all {
             end += encoded.len();
@@ -642,13 +678,11 @@ impl NodeBuilder for LeafBuilder {
         }
         self.dictionary.all.iter().for_each(|encoded| out.extend_from_slice(encoded));
         if variable_width > 0 {
-            self.variable_ends.iter().for_each(|end| put_uint(&mut out, *end as u64, variable_width));
+            put_column(&mut out, self.variable_ends.iter().map(|end| *end as u64), variable_width);
             out.extend_from_slice(&self.variable);
         }
-        self.keys.encode(&mut out);
-        let last_key = self.keys.last().expect("a node is finished when it holds something").to_vec();
         self.clear();
-        Built { node: Node::written(out), last_key }
+        out
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::TreeError;
 use crate::inner::{Child, InnerLayout};
-use crate::keys::{KeyWalk, Keys};
+use crate::keys::{KeyEdit, KeyWalk, Keys};
 use crate::leaf::LeafLayout;
 use bytes::Bytes;
 use millpond_types::{Entry, NodeId};
@@ -48,6 +48,50 @@ pub(crate) fn width_of(value: u64) -> u8 {
 /// Appends the low `width` bytes of the value.
 pub(crate) fn put_uint(out: &mut Vec<u8>, value: u64, width: u8) {
     out.extend_from_slice(&value.to_le_bytes()[..usize::from(width)]);
+}
+
+/// Appends a column of integers of this width.
+pub(crate) fn put_column(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>, width: u8) {
+    fn put<const W: usize>(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>) {
+        let start = out.len();
+        out.resize(start + values.len() * W, 0);
+        for (slot, value) in out[start..].as_chunks_mut::<W>().0.iter_mut().zip(values) {
+            slot.copy_from_slice(&value.to_le_bytes()[..W]);
+        }
+    }
+    match width {
+        0 => {}
+        1 => put::<1>(out, values),
+        2 => put::<2>(out, values),
+        3 => put::<3>(out, values),
+        4 => put::<4>(out, values),
+        5 => put::<5>(out, values),
+        6 => put::<6>(out, values),
+        7 => put::<7>(out, values),
+        _ => put::<8>(out, values),
+    }
+}
+
+/// Calls `take` with each integer of a column of this width.
+pub(crate) fn each_of_column(column: &[u8], width: usize, mut take: impl FnMut(u64)) {
+    fn each<const W: usize>(column: &[u8], take: &mut impl FnMut(u64)) {
+        for value in column.as_chunks::<W>().0 {
+            let mut eight = [0; 8];
+            eight[..W].copy_from_slice(value);
+            take(u64::from_le_bytes(eight));
+        }
+    }
+    match width {
+        0 => {}
+        1 => each::<1>(column, &mut take),
+        2 => each::<2>(column, &mut take),
+        3 => each::<3>(column, &mut take),
+        4 => each::<4>(column, &mut take),
+        5 => each::<5>(column, &mut take),
+        6 => each::<6>(column, &mut take),
+        7 => each::<7>(column, &mut take),
+        _ => each::<8>(column, &mut take),
+    }
 }
 
 /// Reads a node's fixed header and hands out its columns one after the other, checking bounds.
@@ -101,7 +145,11 @@ impl Node {
 
     /// Wraps bytes that this program has just written.
     pub(crate) fn written(bytes: Vec<u8>) -> Arc<Self> {
-        let id = NodeId::of(&bytes);
+        Self::written_as(NodeId::of(&bytes), bytes)
+    }
+
+    /// As [`Node::written`] for bytes whose hash is known to be the id.
+    pub(crate) fn written_as(id: NodeId, bytes: Vec<u8>) -> Arc<Self> {
         // The encoder reserves for the worst case; a node in a cache must not keep what it did not need.
         let bytes = Bytes::from(bytes.into_boxed_slice());
         let node = Self::parse(id, bytes).expect("the encoder writes what the decoder reads");
@@ -180,6 +228,10 @@ impl Node {
     /// Whether both nodes have the same keys.
     pub(crate) fn same_keys(&self, other: &Node) -> bool {
         self.keys().same(&self.bytes, other.keys(), &other.bytes)
+    }
+    /// See [`Keys::patch`].
+    pub(crate) fn patch_keys(&self, edits: &[KeyEdit<'_>], out: &mut Vec<u8>) {
+        self.keys().patch(&self.bytes, edits, out);
     }
     pub(crate) fn last_key(&self) -> Vec<u8> {
         self.key(self.len() - 1)
