@@ -2,7 +2,7 @@
 
 use crate::journal::{Journal, Place, Submission, Ticket};
 use crate::keys::{self, RepoUid};
-use crate::nodes::{NodeCache, Nodes, node_cache};
+use crate::nodes::{NodeCache, Nodes};
 use crate::record::{Context, Record, Row};
 use crate::state::{Branch, BranchState, Repo, RootState, Unsaved, Versioned, new_repo_state, ref_move};
 use crate::tasks::{Tasks, TokioTasks};
@@ -95,7 +95,7 @@ impl Engine {
         options: Options,
     ) -> Result<Arc<Self>> {
         let epoch = take_epoch(&*kv).await?;
-        let cache = node_cache(options.node_cache_bytes);
+        let cache = NodeCache::new(options.node_cache_bytes);
         let stores = Stores { blobs: &blobs, tasks: &options.tasks, cache: &cache, epoch };
         let loader = Loader { kv: &*kv, stores };
         let root = Versioned::new(loader.load_tables().await?);

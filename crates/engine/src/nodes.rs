@@ -14,23 +14,74 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Decoded nodes of all repositories, bounded by bytes.
-pub type NodeCache = quick_cache::sync::Cache<(RepoUid, NodeId), Arc<Node>, ByWeight>;
+/// What is kept in memory of the nodes of all repositories, bounded by bytes.
+///
+/// A commit of scattered changes makes new versions of hundreds of leaves, 57 KB each, of which a few rows are new.
+/// Kept whole they would push out everything else, and the next commit would read it all again. So versions that
+/// are stored as edits are kept as edits, and share the leaf they are edits of: putting one together takes less
+/// than a tenth of the time of reading and hashing it.
+pub struct NodeCache {
+    /// Inner nodes have room of their own, since every request passes through them.
+    inner: quick_cache::sync::Cache<NodeKey, Arc<Node>, ByWeight>,
+    /// Leaves stored plain, and those stored as edits that look-ups came to.
+    leaves: quick_cache::sync::Cache<NodeKey, Arc<Node>, ByWeight>,
+    /// Records of leaves stored as edits. Each was written by this process or has given the right hash once.
+    edits: quick_cache::sync::Cache<NodeKey, Bytes, ByWeight>,
+    /// Open packs.
+    packs: quick_cache::sync::Cache<(RepoUid, u64), Arc<dyn BlobReader>>,
+}
 
-/// Weighs a node by its bytes.
+type NodeKey = (RepoUid, NodeId);
+
+/// Packs that stay open. Small ones are in memory as a whole, at most 64 KiB each.
+const OPEN_PACKS_MAX: usize = 64;
+
+/// Weighs what is cached by the memory that it holds.
 #[derive(Clone)]
-pub struct ByWeight;
+struct ByWeight;
 
-impl quick_cache::Weighter<(RepoUid, NodeId), Arc<Node>> for ByWeight {
-    fn weight(&self, _: &(RepoUid, NodeId), node: &Arc<Node>) -> u64 {
-        node.bytes().len() as u64 + 128
+impl quick_cache::Weighter<NodeKey, Arc<Node>> for ByWeight {
+    fn weight(&self, _: &NodeKey, node: &Arc<Node>) -> u64 {
+        node.bytes().len() as u64 + 512
     }
 }
 
-/// A cache of about this many bytes.
-pub fn node_cache(bytes: u64) -> Arc<NodeCache> {
-    let items = (bytes / 32_768).max(64) as usize;
-    Arc::new(NodeCache::with_weighter(items, bytes, ByWeight))
+impl quick_cache::Weighter<NodeKey, Bytes> for ByWeight {
+    fn weight(&self, _: &NodeKey, record: &Bytes) -> u64 {
+        record.len() as u64 + 160
+    }
+}
+
+impl NodeCache {
+    /// A cache of about this many bytes.
+    pub fn new(bytes: u64) -> Arc<Self> {
+        let (inner, edits) = (bytes / 8, bytes / 8);
+        let leaves = bytes - inner - edits;
+        let items = |bytes: u64, each: u64| (bytes / each).max(64) as usize;
+        Arc::new(Self {
+            inner: quick_cache::sync::Cache::with_weighter(items(inner, 16_384), inner, ByWeight),
+            leaves: quick_cache::sync::Cache::with_weighter(items(leaves, 32_768), leaves, ByWeight),
+            edits: quick_cache::sync::Cache::with_weighter(items(edits, 1_024), edits, ByWeight),
+            packs: quick_cache::sync::Cache::new(OPEN_PACKS_MAX),
+        })
+    }
+
+    fn node(&self, key: &NodeKey) -> Option<Arc<Node>> {
+        self.leaves.get(key).or_else(|| self.inner.get(key))
+    }
+
+    fn insert(&self, key: NodeKey, node: Arc<Node>) {
+        if node.level() == 0 { self.leaves.insert(key, node) } else { self.inner.insert(key, node) }
+    }
+}
+
+/// How a leaf that is stored as edits is kept in memory after a read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Look-ups come back to it.
+    Whole,
+    /// Long work touches it once.
+    Edits,
 }
 
 /// Where a stored node is, and the node whose edits it is stored as, if it is. That one is stored plain.
@@ -57,7 +108,6 @@ pub struct Nodes {
     /// Pack numbers begin with the writer's epoch, so that a server that was thought dead and is not cannot
     /// put its nodes in the place of its successor's.
     next_pack: Mutex<u64>,
-    open: Mutex<Option<(u64, Arc<dyn BlobReader>)>>,
 }
 
 impl Nodes {
@@ -78,7 +128,6 @@ impl Nodes {
             index: RwLock::default(),
             loaded: tokio::sync::OnceCell::new(),
             next_pack: Mutex::new(epoch << 32 | 1),
-            open: Mutex::new(None),
         })
     }
 
@@ -94,6 +143,7 @@ impl Nodes {
     pub async fn store(&self, new: &[NewNodes]) -> Result<()> {
         self.load_index().await?;
         let nodes = self.unstored(new);
+        let mut edits = HashMap::new();
         if !nodes.is_empty() {
             let bases = self.bases(new, &nodes).await;
             let number = {
@@ -109,13 +159,25 @@ impl Nodes {
                 self.tasks.run(move |_| encode()).await?
             };
             let located = locations(number, &packed.bytes, &packed.index)?;
-            self.blobs.put(&keys::pack(self.uid, number), packed.bytes).await.map_err(store_error)?;
+            self.blobs.put(&keys::pack(self.uid, number), packed.bytes.clone()).await.map_err(store_error)?;
+            for (id, at) in located.iter().filter(|(_, at)| at.base.is_some()) {
+                edits.insert(
+                    *id,
+                    packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize),
+                );
+            }
             self.index.write().extend(located);
         }
         let mut fresh = self.fresh.write();
         for node in new.iter().flat_map(|n| n.nodes()) {
             if let Some(node) = fresh.remove(&node.id()) {
-                self.cache.insert((self.uid, node.id()), node);
+                let key = (self.uid, node.id());
+                match edits.remove(&node.id()) {
+                    Some(record) if node.level() == 0 => {
+                        self.cache.edits.insert(key, Bytes::copy_from_slice(&record));
+                    }
+                    _ => self.cache.insert(key, node),
+                }
             }
         }
         Ok(())
@@ -131,26 +193,30 @@ impl Nodes {
     /// For each node that took the place of a stored one, the plain node to store it against: a small change
     /// of a leaf then costs its edits, not the leaf. Chains are one step deep, so a read needs at most one
     /// node more.
-    async fn bases(&self, new: &[NewNodes], nodes: &[Arc<Node>]) -> HashMap<NodeId, Arc<Node>> {
-        let named: Vec<(NodeId, NodeId)> = {
+    async fn bases(&self, new: &[NewNodes], nodes: &[Arc<Node>]) -> HashMap<NodeId, pack::Base> {
+        let named: Vec<(NodeId, NodeId, u32)> = {
             let index = self.index.read();
-            let stored_base = |mut id: NodeId| {
+            let stored_base = |node: &Arc<Node>| {
+                let mut id = node.id();
                 // What was replaced may be as new as the node itself, made by the verb before in the train.
                 for _ in 0..=new.len() {
                     id = new.iter().find_map(|n| n.replaced_by(&id))?;
                     if let Some(at) = index.get(&id) {
-                        return Some(at.base.as_deref().copied().unwrap_or(id));
+                        return Some(match &at.base {
+                            None => (node.id(), id, 0),
+                            Some(base) => (node.id(), **base, at.len),
+                        });
                     }
                 }
                 None
             };
-            nodes.iter().filter_map(|node| Some((node.id(), stored_base(node.id())?))).collect()
+            nodes.iter().filter_map(stored_base).collect()
         };
         let mut bases = HashMap::new();
-        for (id, base) in named {
+        for (id, base, replaced_len) in named {
             // A base that cannot be read costs room, not the write.
-            if let Ok(base) = self.fetch(base).await {
-                bases.insert(id, base);
+            if let Ok(node) = self.fetch(base, Keep::Whole).await {
+                bases.insert(id, pack::Base { node, replaced_len });
             }
         }
         bases
@@ -168,7 +234,7 @@ impl Nodes {
             match read(&Resident { nodes: self, fetched: &fetched }) {
                 Ok(value) => return Ok(value),
                 Err(TreeError::NotResident(id)) => {
-                    fetched.insert(id, self.fetch(id).await?);
+                    fetched.insert(id, self.fetch(id, Keep::Whole).await?);
                 }
                 Err(other) => return Err(tree_error(other)),
             }
@@ -197,40 +263,67 @@ impl Nodes {
         self.tasks.run(move |wait| work(&Waiting { nodes: &nodes, wait })).await?.map_err(tree_error)
     }
 
-    fn resident(&self, id: &NodeId) -> Option<Arc<Node>> {
-        self.cache.get(&(self.uid, *id)).or_else(|| self.fresh.read().get(id).cloned())
+    fn resident(&self, id: &NodeId, keep: Keep) -> Option<Arc<Node>> {
+        let key = (self.uid, *id);
+        let whole = self.cache.node(&key).or_else(|| self.fresh.read().get(id).cloned());
+        whole.or_else(|| {
+            let record = self.cache.edits.get(&key)?;
+            let base = pack::record_base(*id, &record).ok()??;
+            let base = self.cache.leaves.get(&(self.uid, base))?;
+            let node = pack::decode_known_record(*id, record, &base).ok()?;
+            if keep == Keep::Whole {
+                self.cache.insert(key, node.clone());
+            }
+            Some(node)
+        })
     }
 
-    async fn fetch(&self, id: NodeId) -> Result<Arc<Node>> {
+    async fn fetch(&self, id: NodeId, keep: Keep) -> Result<Arc<Node>> {
         self.load_index().await?;
-        if let Some(node) = self.resident(&id) {
+        if let Some(node) = self.resident(&id, keep) {
             return Ok(node);
         }
         let found = self.index.read().get(&id).cloned();
         let at = found.ok_or_else(|| tree_error(TreeError::Missing(id)))?;
-        let reader = self.pack_reader(at.pack).await?;
-        let bytes = reader.read(at.offset..at.offset + u64::from(at.len)).await.map_err(store_error)?;
-        let node = match at.base {
-            None => pack::decode_record(id, bytes),
-            Some(base) => {
-                let base = Box::pin(self.fetch(*base)).await?;
-                pack::decode_record_with(id, bytes, &Alone(base))
+        let key = (self.uid, id);
+        let Some(base) = &at.base else {
+            let node = pack::decode_record(id, self.record(&at).await?).map_err(tree_error)?;
+            self.cache.insert(key, node.clone());
+            return Ok(node);
+        };
+        let base = Box::pin(self.fetch(**base, keep)).await?;
+        let node = match self.cache.edits.get(&key) {
+            Some(record) => pack::decode_known_record(id, record, &base).map_err(tree_error)?,
+            None => {
+                let record = self.record(&at).await?;
+                let node = pack::decode_record_with(id, record.clone(), &Alone(base)).map_err(tree_error)?;
+                if node.level() == 0 {
+                    self.cache.edits.insert(key, record);
+                }
+                node
             }
+        };
+        if keep == Keep::Whole || node.level() > 0 {
+            self.cache.insert(key, node.clone());
         }
-        .map_err(tree_error)?;
-        self.cache.insert((self.uid, id), node.clone());
         Ok(node)
     }
 
-    async fn pack_reader(&self, number: u64) -> Result<Arc<dyn BlobReader>> {
-        if let Some((open, reader)) = &*self.open.lock()
-            && *open == number
-        {
-            return Ok(reader.clone());
-        }
-        let reader = self.blobs.open(&keys::pack(self.uid, number)).await.map_err(store_error)?;
-        *self.open.lock() = Some((number, reader.clone()));
-        Ok(reader)
+    /// The bytes of a stored node, in memory of their own: what a reader gives may be part of a larger buffer, which
+    /// a cache must not hold.
+    async fn record(&self, at: &Location) -> Result<Bytes> {
+        let key = (self.uid, at.pack);
+        let reader = match self.cache.packs.get(&key) {
+            Some(reader) => reader,
+            None => {
+                let opened = self.blobs.open(&keys::pack(self.uid, at.pack)).await;
+                let reader = opened.map_err(store_error)?;
+                self.cache.packs.insert(key, reader.clone());
+                reader
+            }
+        };
+        let bytes = reader.read(at.offset..at.offset + u64::from(at.len)).await.map_err(store_error)?;
+        Ok(Bytes::copy_from_slice(&bytes))
     }
 
     async fn load_index(&self) -> Result<()> {
@@ -381,7 +474,7 @@ struct Resident<'a> {
 
 impl NodeSource for Resident<'_> {
     fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
-        let known = self.fetched.get(id).cloned().or_else(|| self.nodes.resident(id));
+        let known = self.fetched.get(id).cloned().or_else(|| self.nodes.resident(id, Keep::Whole));
         known.ok_or(TreeError::NotResident(*id))
     }
 }
@@ -393,10 +486,10 @@ struct Waiting<'a> {
 
 impl NodeSource for Waiting<'_> {
     fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
-        if let Some(node) = self.nodes.resident(id) {
+        if let Some(node) = self.nodes.resident(id, Keep::Edits) {
             return Ok(node);
         }
-        wait_for(self.wait, self.nodes.fetch(*id)).map_err(|e| TreeError::Store(e.message))
+        wait_for(self.wait, self.nodes.fetch(*id, Keep::Edits)).map_err(|e| TreeError::Store(e.message))
     }
 }
 

@@ -164,7 +164,10 @@ fn count_differences(source: &dyn NodeSource, left: TreeId, right: TreeId) -> Re
 }
 
 fn pack_of(new: &NewNodes, nodes: &NewNodes) -> pack::EncodedPack {
-    pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned())
+    pack::encode_with(new.nodes(), |node| {
+        let node = nodes.get(&new.replaced_by(&node.id())?)?.clone();
+        Some(pack::Base { node, replaced_len: 0 })
+    })
 }
 
 fn main() -> Result<(), TreeError> {

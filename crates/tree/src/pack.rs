@@ -64,12 +64,32 @@ pub fn encode<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> EncodedPack {
     encode_with(nodes, |_| None)
 }
 
+/// A node to store another as edits of.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Stays readable as long as the pack, and is itself stored plain: [`record_base`] tells.
+    pub node: Arc<Node>,
+    /// Length in bytes of the record of the node that was replaced; 0 if that is the base.
+    pub replaced_len: u32,
+}
+
+/// Bytes that the edits of a node grow by at least when they change; about one entry.
+const EDITS_GROWTH_MIN: u64 = 100;
+
+/// Whether edits of this length are worth it. They name all that changed since the base, so one row after the other
+/// makes them longer and each version pays for all before it: together about len^2 / (2 * growth). When that is
+/// more than the plain node, a new base would have been cheaper.
+fn edits_pay(len: usize, replaced_len: u32, plain_len: usize) -> bool {
+    let growth = (len as u64).abs_diff(u64::from(replaced_len)).max(EDITS_GROWTH_MIN);
+    (len as u64).saturating_mul(len as u64) <= growth.saturating_mul(2 * plain_len as u64)
+}
+
 /// As [`encode`], but a node for which `base` gives another node is stored as edits of that one, if they take
-/// less than half its size. A base must stay readable as long as the pack and must itself be stored plain:
-/// [`record_base`] tells. [`NewNodes::replaced_by`](crate::NewNodes::replaced_by) names good bases.
+/// less than half its size and it does not pay to begin anew.
+/// [`NewNodes::replaced_by`](crate::NewNodes::replaced_by) names good bases.
 pub fn encode_with<'a>(
     nodes: impl Iterator<Item = &'a Arc<Node>>,
-    mut base: impl FnMut(&Node) -> Option<Arc<Node>>,
+    mut base: impl FnMut(&Node) -> Option<Base>,
 ) -> EncodedPack {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
@@ -79,9 +99,11 @@ pub fn encode_with<'a>(
     let mut seen = std::collections::HashSet::new();
     for node in nodes.filter(|node| seen.insert(node.id())) {
         let offset = out.len() as u64;
-        let base = base(node).filter(|base| base.id() != node.id());
-        let edits =
-            base.and_then(|base| Some((base.id(), delta::encode(&base, node, node.bytes().len() / 2)?)));
+        let base = base(node).filter(|base| base.node.id() != node.id());
+        let edits = base.and_then(|base| {
+            let edits = delta::encode(&base.node, node, node.bytes().len() / 2)?;
+            edits_pay(edits.len(), base.replaced_len, node.bytes().len()).then(|| (base.node.id(), edits))
+        });
         match edits {
             Some((base, edits)) => {
                 out.push(CODEC_EDITS);
@@ -262,6 +284,18 @@ pub fn decode_record_with(id: NodeId, bytes: Bytes, bases: &dyn NodeSource) -> R
         (Some(codec), None) => Err(TreeError::node(id, format!("its record has the unknown codec {codec}"))),
         (None, None) => Err(TreeError::node(id, "its record is empty")),
     }
+}
+
+/// As [`decode_record_with`] for a record that this process wrote, or has decoded before: that the edits give this
+/// node is known, and its hash is not computed again.
+///
+/// # Errors
+/// [`TreeError::Damaged`] when the record does not hold edits of this base.
+pub fn decode_known_record(id: NodeId, bytes: Bytes, base: &Node) -> Result<Arc<Node>, TreeError> {
+    if record_base(id, &bytes)? != Some(base.id()) {
+        return Err(TreeError::node(id, "its record does not hold edits of this base"));
+    }
+    delta::decode_unhashed(id, base, bytes.slice(33..))
 }
 
 /// The node whose edits a record holds, from its first 33 bytes; none when it stands alone.

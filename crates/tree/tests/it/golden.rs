@@ -104,7 +104,7 @@ fn edits_in_a_pack_are_version_1() {
     ];
     let mut new = NewNodes::default();
     apply(&nodes, tree, std::collections::BTreeMap::from(changes).into_iter(), &mut new).unwrap();
-    let packed = pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned());
+    let packed = pack::encode_with(new.nodes(), |node| base_of(&new, &nodes, node));
     compare("pack-edits-v1.bin", &packed.bytes);
     let at = pack::read_index(&packed.bytes).unwrap()[0];
     let record = packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize);

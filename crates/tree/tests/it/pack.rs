@@ -64,7 +64,7 @@ fn nodes_come_back_from_edits() {
         }
         let mut new = NewNodes::default();
         apply(&nodes, tree, changes.clone().into_iter(), &mut new).unwrap();
-        let packed = pack::encode_with(new.nodes(), |node| nodes.get(&new.replaced_by(&node.id())?).cloned());
+        let packed = pack::encode_with(new.nodes(), |node| base_of(&new, &nodes, node));
         let plain = pack::encode(new.nodes());
         assert!(packed.bytes.len() <= plain.bytes.len());
         if changes.len() == 1 && !hostile {
@@ -81,6 +81,13 @@ fn nodes_come_back_from_edits() {
             }
             let node = pack::decode_record_with(at.id, record.clone(), &nodes).unwrap();
             assert_eq!(node.bytes(), new.get(&at.id).unwrap().bytes(), "seed {seed}");
+            if let Some(base) = base {
+                let base = nodes.get(&base).unwrap();
+                let known = pack::decode_known_record(at.id, record.clone(), base).unwrap();
+                assert_eq!((known.id(), known.bytes()), (at.id, node.bytes()), "seed {seed}");
+                let other = new.get(&at.id).unwrap();
+                assert!(pack::decode_known_record(at.id, record.clone(), other).is_err(), "another base");
+            }
             // Damage is found, whatever it is.
             for _ in 0..30 {
                 let mut record = record.to_vec();
@@ -94,6 +101,42 @@ fn nodes_come_back_from_edits() {
             }
         }
     }
+}
+
+/// A leaf that changes row after row gets a new base before its edits cost more than that; one whose same row
+/// changes again and again, or that changes a lot at once, does not.
+#[test]
+fn edits_that_grow_give_way_to_a_new_base() {
+    let model: Model = (0..500).map(|i| (plain_key(i), entry(i))).collect();
+    // Bytes written and plain nodes among them, over 60 versions that change these rows each.
+    let history = |rows: &dyn Fn(u64) -> Vec<u64>| {
+        let mut nodes = NewNodes::default();
+        let mut tree = tree_of(&model, &mut nodes);
+        let (mut base, mut len) = (nodes.get(&tree.0.unwrap()).unwrap().clone(), 0);
+        let plain_len = base.bytes().len();
+        let (mut written, mut plain) = (0, 0);
+        for version in 1..=60 {
+            let changes = rows(version).into_iter().map(|i| (plain_key(i), Some(entry(i + version * 1_000))));
+            let mut new = NewNodes::default();
+            tree = apply(&nodes, tree, changes, &mut new).unwrap();
+            let packed = pack::encode_with(new.nodes(), |_| {
+                Some(pack::Base { node: base.clone(), replaced_len: len })
+            });
+            assert_eq!(packed.index.len(), 1, "a tree of one leaf");
+            written += packed.index[0].len as usize;
+            len = packed.index[0].len;
+            if len as usize > plain_len / 2 {
+                (base, len) = (new.nodes().next().unwrap().clone(), 0);
+                plain += 1;
+            }
+            new.nodes().for_each(|node| millpond_tree::NodeSink::put(&mut nodes, node.clone()));
+        }
+        (written / plain_len, plain)
+    };
+    assert_eq!(history(&|version| vec![version]), (3, 1), "each version another row");
+    assert_eq!(history(&|_| vec![7]), (0, 0), "the same row each time");
+    let (written, _) = history(&|version| (0..500).filter(|i| i % 10 == version % 10).collect());
+    assert!(written < 30, "a tenth of the rows each time: {written} leaves for 60 versions");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The model, entries and keys that tests are made of.
 
 use bytes::Bytes;
-use millpond_tree::{NewNodes, apply, build};
+use millpond_tree::{NewNodes, Node, apply, build, pack};
 use millpond_types::{
     Address, Attributes, Checksum, Content, ContentHash, Entry, ObjectPath, Timestamp, TreeId,
 };
@@ -163,4 +163,10 @@ pub fn apply_to_model(model: &mut Model, changes: &Changes) {
             },
         }
     }
+}
+
+/// The stored node that a new one replaced, to store it as edits of.
+pub fn base_of(new: &NewNodes, stored: &NewNodes, node: &Node) -> Option<pack::Base> {
+    let node = stored.get(&new.replaced_by(&node.id())?)?.clone();
+    Some(pack::Base { node, replaced_len: 0 })
 }
