@@ -5,7 +5,7 @@
 use super::{Check, Defect, FsckReport, RESTORE};
 use crate::engine::{self, Stores, kv_error};
 use crate::keys::{self, RepoUid};
-use crate::nodes::node_cache;
+use crate::nodes::NodeCache;
 use crate::record::Row;
 use crate::state::{RepoState, RootState, Versioned};
 use crate::{Result, checkpoint, idempotency, tables};
@@ -29,7 +29,7 @@ impl Check {
         self.watch.phase("journal and tables");
         let mut report = FsckReport::default();
         let root = Versioned::new(RootState { next_uid: 1, ..Default::default() });
-        let cache = node_cache(1 << 20);
+        let cache = NodeCache::new(1 << 20);
         let stores = Stores { blobs: &self.blobs, tasks: &self.tasks, cache: &cache, epoch: 0 };
         let mut repositories: Vec<(RepoUid, RepoState)> = Vec::new();
         self.rows(keys::REPOSITORIES, |key, value| {

@@ -116,9 +116,10 @@ fn edits_that_grow_give_way_to_a_new_base() {
         let plain_len = base.bytes().len();
         let (mut written, mut plain) = (0, 0);
         for version in 1..=60 {
-            let changes = rows(version).into_iter().map(|i| (plain_key(i), Some(entry(i + version * 1_000))));
+            let changes: Changes =
+                rows(version).iter().map(|i| (plain_key(*i), Some(entry(i + version * 1_000)))).collect();
             let mut new = NewNodes::default();
-            tree = apply(&nodes, tree, changes, &mut new).unwrap();
+            tree = apply(&nodes, tree, changes.into_iter(), &mut new).unwrap();
             let packed = pack::encode_with(new.nodes(), |_| {
                 Some(pack::Base { node: base.clone(), replaced_len: len })
             });
