@@ -214,6 +214,19 @@ impl Committer {
     async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
         let mut messages = Vec::new();
         while queue.recv_many(&mut messages, GROUP_MUTATIONS_MAX).await > 0 {
+            // Requests that are ready to decide go first, as long as any are: a group costs a sync however
+            // small it is, and whoever missed it waits for the next.
+            loop {
+                let before = messages.len();
+                tokio::task::yield_now().await;
+                while messages.len() < GROUP_MUTATIONS_MAX {
+                    let Ok(message) = queue.try_recv() else { break };
+                    messages.push(message);
+                }
+                if messages.len() == before || messages.len() >= GROUP_MUTATIONS_MAX {
+                    break;
+                }
+            }
             let mut group = Vec::new();
             let mut bytes = 0;
             for message in messages.drain(..) {
