@@ -40,7 +40,7 @@ impl Default for Options {
             memtable_entries_max: 50_000,
             checkpoint_rows: 20_000,
             checkpoint_bytes: 16 << 20,
-            tasks: Arc::new(TokioTasks),
+            tasks: Arc::new(TokioTasks::default()),
             uploads_open_max: limits::UPLOADS_OPEN_MAX,
         }
     }
@@ -66,6 +66,7 @@ pub struct Engine {
     /// A checkpoint failed after it had taken what the tables lack: only a restart can make them whole.
     pub(crate) checkpoint_failed: AtomicBool,
     checkpoint_queued: AtomicBool,
+    pub(crate) reads: crate::verbs::Reads,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
@@ -163,6 +164,7 @@ impl Engine {
                 epoch,
                 root,
                 journal,
+                reads: crate::verbs::Reads::default(),
                 idempotency,
                 cache,
                 this: this.clone(),

@@ -351,7 +351,8 @@ mod tests {
             writes: vec![Write::Put(keys::EPOCH.into(), 1u64.to_be_bytes().to_vec().into())],
         };
         kv.commit(epoch).await.expect("written");
-        let journal = Journal::start(Arc::new(kv), Arc::new(TokioTasks), 1, 1, [0; 32], Box::new(|_, _| {}));
+        let journal =
+            Journal::start(Arc::new(kv), Arc::new(TokioTasks::default()), 1, 1, [0; 32], Box::new(|_, _| {}));
         let submit = || {
             let submission =
                 Submission { context: Context::default(), records: vec![], nodes: None, created: None };

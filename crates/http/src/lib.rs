@@ -37,6 +37,9 @@ mod validate;
 pub use openapi::document as openapi_document;
 pub use serve::OperationId;
 
+/// Where a load balancer asks whether the server is alive.
+pub const HEALTH_PATH: &str = "/api/v1/healthcheck";
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};

@@ -57,6 +57,9 @@ impl Doors for ServiceDoors {
     fn is_s3(&self, head: &http::request::Parts) -> bool {
         millpond_s3::is_s3(&head.headers, &head.uri, &self.s3_domains)
     }
+    fn is_health(&self, head: &http::request::Parts) -> bool {
+        head.uri.path() == millpond_http::HEALTH_PATH
+    }
     fn s3(&self, request: Incomer) -> Answer {
         let door = self.s3.clone();
         async move {

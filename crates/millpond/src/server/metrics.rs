@@ -11,6 +11,7 @@ const REQUESTS: &str = "millpond_requests_total";
 const RECEIVED: &str = "millpond_received_bytes_total";
 const SENT: &str = "millpond_sent_bytes_total";
 const CONNECTIONS: &str = "millpond_connections";
+const SHED_REQUESTS: &str = "millpond_requests_shed_total";
 const SHED: &str = "millpond_connections_shed_total";
 
 /// From a cached read to a long upload.
@@ -40,6 +41,10 @@ impl Metrics {
         describe_counter!(SENT, "Bytes of response bodies");
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(SHED, "Connections refused because there were too many");
+        describe_counter!(
+            SHED_REQUESTS,
+            "Requests refused because there was too much to do, by what there was too much of"
+        );
         describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
         describe_gauge!("process_open_fds", "Open file descriptors");
         describe_gauge!("process_threads", "Threads");
@@ -118,6 +123,11 @@ impl Drop for OpenConnection {
 }
 
 /// A connection was refused.
-pub fn shed() {
+pub fn shed_connection() {
     counter!(SHED).increment(1);
+}
+
+/// A request was refused.
+pub fn shed_request(reason: &'static str) {
+    counter!(SHED_REQUESTS, "reason" => reason).increment(1);
 }
