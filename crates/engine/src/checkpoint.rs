@@ -14,7 +14,6 @@ use bytes::Bytes;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Most writes of one batch.
 const BATCH_WRITES_MAX: usize = 10_000;

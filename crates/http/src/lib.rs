@@ -100,7 +100,13 @@ async fn answer(State((server, openapi)): State<(Arc<Server>, Bytes)>, request: 
         }
         "/_health" => {
             let id = server.service.installation_id();
-            json::text(StatusCode::OK, format!("alive! Millpond installation {id}\n"))
+            match config::failure(&server.service) {
+                None => json::text(StatusCode::OK, format!("alive! Millpond installation {id}\n")),
+                Some(why) => {
+                    let text = format!("Millpond installation {id}: {why}\n");
+                    json::text(StatusCode::SERVICE_UNAVAILABLE, text)
+                }
+            }
         }
         _ => page::missing(),
     }

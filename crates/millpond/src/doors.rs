@@ -21,6 +21,7 @@ pub struct ServiceDoors {
     /// A closure, so that the router's own type stays behind the door.
     http: Box<dyn Fn(Incomer) -> Answer + Send + Sync>,
     s3_domains: Vec<String>,
+    service: Arc<Service>,
 }
 
 impl ServiceDoors {
@@ -49,6 +50,7 @@ impl ServiceDoors {
             s3: millpond_s3::Door::new(service.clone(), options),
             http: Box::new(http),
             s3_domains: config.s3_domains.clone(),
+            service: service.clone(),
         }
     }
 }
@@ -59,6 +61,9 @@ impl Doors for ServiceDoors {
     }
     fn is_health(&self, head: &http::request::Parts) -> bool {
         head.uri.path() == millpond_http::HEALTH_PATH
+    }
+    fn health(&self) -> Result<(), millpond_service::Error> {
+        self.service.health()
     }
     fn s3(&self, request: Incomer) -> Answer {
         let door = self.s3.clone();

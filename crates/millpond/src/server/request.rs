@@ -50,6 +50,8 @@ pub trait Doors: Send + Sync + 'static {
     fn is_s3(&self, head: &http::request::Parts) -> bool;
     /// Whether the request asks how the server is: answered whatever else there is to do.
     fn is_health(&self, head: &http::request::Parts) -> bool;
+    /// Whether changes are accepted.
+    fn health(&self) -> Result<(), millpond_service::Error>;
     /// Answers through the S3 door.
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>>;
     /// Answers through the HTTP door.
@@ -210,7 +212,7 @@ impl Requests {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "metrics can only be read\n");
         }
-        let mut response = Response::new(full(self.metrics.render()));
+        let mut response = Response::new(full(self.metrics.render(&self.doors.health())));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response

@@ -57,6 +57,9 @@ impl Doors for Signs {
     fn is_health(&self, head: &http::request::Parts) -> bool {
         head.uri.path() == "/health"
     }
+    fn health(&self) -> Result<(), millpond_service::Error> {
+        Ok(())
+    }
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>> {
         Self::answer("s3", request)
     }
