@@ -1,4 +1,7 @@
-//! Clocks and chance for tests: set by hand or drawn from a seed, so that a failure can be run again.
+//! Clocks and chance for tests: set by hand or drawn from a seed, so that a failure can be run again; and
+//! what a repository must do, as a model.
+
+pub mod model;
 
 use millpond_types::{Clock, Random, Timestamp};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

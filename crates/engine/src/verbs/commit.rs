@@ -67,9 +67,9 @@ impl Engine {
         let upto_seq = staging.upto_seq();
         nodes.push(staging.new);
         let to = Move { new: id, tree, commit: Some(Arc::new(commit.clone())), upto_seq, working, nodes };
-        let ticket = self.move_head(actor, "commit", &repo, &branch, &mut keyed, commit_answer(&id), to)?;
+        let moved = self.move_head(actor, "commit", &repo, &branch, &mut keyed, commit_answer(&id), to);
         drop(train);
-        ticket.durable().await?;
+        self.settle(moved).await?;
         Ok(CommitInfo { id, commit })
     }
 

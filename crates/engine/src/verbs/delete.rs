@@ -50,7 +50,7 @@ impl Engine {
         let context = self.context(actor, "delete-object");
         if keyed.is_plain() && paths.iter().all(|(_, condition)| condition.is_empty()) {
             let ops = paths.into_iter().map(|(path, _)| (path, None)).collect();
-            self.stage(context, &repo, &branch, ops)?.durable().await?;
+            self.settle(self.stage(context, &repo, &branch, ops)).await?;
             return Ok(vec![]);
         }
         let keys: Vec<ObjectPath> = paths.iter().map(|(path, _)| path.clone()).collect();

@@ -76,12 +76,17 @@ impl Engine {
             tree,
             creation_date: self.clock.now().seconds(),
             metadata,
+            // By its parents alone: whoever rebuilds it from the history must find the same.
+            generation: 1 + if request.squash {
+                dest_commit.generation
+            } else {
+                dest_commit.generation.max(source_commit.generation)
+            },
             parents: if request.squash { vec![head] } else { vec![head, source_id] },
-            generation: dest_commit.generation.max(source_commit.generation) + 1,
         };
-        let ticket = self.land(actor, "merge", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
+        let moved = self.land(actor, "merge", &repo, &branch, &mut keyed, staging, &commit, nodes);
         drop(train);
-        ticket.durable().await?;
+        self.settle(moved).await?;
         Ok(commit.id())
     }
 
@@ -141,9 +146,9 @@ impl Engine {
         let commit = self
             .next_commit(actor, &repo, &staging, tree, message, overrides.metadata.unwrap_or_default())
             .await?;
-        let ticket = self.land(actor, "revert", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
+        let moved = self.land(actor, "revert", &repo, &branch, &mut keyed, staging, &commit, nodes);
         drop(train);
-        ticket.durable().await?;
+        self.settle(moved).await?;
         Ok(CommitInfo { id: commit.id(), commit })
     }
 
@@ -192,9 +197,9 @@ impl Engine {
         metadata.insert("cherry-pick-origin".to_owned(), picked_id.to_hex());
         metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
         let commit = self.next_commit(actor, &repo, &staging, tree, message, metadata).await?;
-        let ticket = self.land(actor, "cherry-pick", &repo, &branch, &mut keyed, staging, &commit, nodes)?;
+        let moved = self.land(actor, "cherry-pick", &repo, &branch, &mut keyed, staging, &commit, nodes);
         drop(train);
-        ticket.durable().await?;
+        self.settle(moved).await?;
         Ok(CommitInfo { id: commit.id(), commit })
     }
 

@@ -23,5 +23,4 @@ pub use copy::CopyRequest;
 pub use list::Snapshot;
 pub use put::ObjectWriter;
 pub use read::OpenObject;
-pub(crate) use read::Reads;
 pub use upload::PartWriter;

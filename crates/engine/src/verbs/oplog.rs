@@ -106,15 +106,17 @@ impl Engine {
                     working: commit.tree,
                     nodes: vec![],
                 };
-                let ticket =
-                    self.move_head(actor, "undo", &repo, &branch, &mut keyed, undo_answer(&last), to)?;
+                let moved = self.move_head(actor, "undo", &repo, &branch, &mut keyed, undo_answer(&last), to);
                 drop(train);
-                ticket.durable().await?;
+                self.settle(moved).await?;
                 last
             }
             None => self.undelete(actor, &mut keyed, &repo, name).await?,
         };
-        self.undo_of(&repo, name, undone.sequence).await
+        // It has happened: an error that promises the contrary must not come from here on.
+        self.undo_of(&repo, name, undone.sequence).await.map_err(|e| {
+            Error::new(Kind::Internal, format!("'{name}' was moved back, but that cannot be described: {e}"))
+        })
     }
 
     /// The undo of a move, and the move: the first such move of that name after it. There may be any number

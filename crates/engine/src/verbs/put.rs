@@ -236,7 +236,7 @@ impl Engine {
     ) -> Result<ObjectInfo> {
         if condition.is_empty() && keyed.is_plain() {
             let op = (path.clone(), Some(entry.clone()));
-            self.stage(context, repo, branch, vec![op])?.durable().await?;
+            self.settle(self.stage(context, repo, branch, vec![op])).await?;
         } else {
             self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |context, current| {
                 condition.judge(&path, current[0].as_deref())?;

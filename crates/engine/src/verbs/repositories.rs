@@ -95,16 +95,12 @@ impl Engine {
                 }
             }
         };
-        match decided {
-            Ok((info, ticket)) => {
-                ticket.durable().await?;
-                Ok((*info).clone())
-            }
-            Err(error) => {
-                self.journal.barrier().await?;
-                Err(error)
-            }
-        }
+        let (info, decided) = match decided {
+            Ok((info, ticket)) => (Some(info), Ok(ticket)),
+            Err(error) => (None, Err(error)),
+        };
+        self.settle(decided).await?;
+        Ok((*info.expect("what was decided has its description")).clone())
     }
 
     /// Unpublishes a repository. Its number is never used again.
@@ -143,7 +139,7 @@ impl Engine {
         self.writable(&repo, false)?;
         let branch = self.branch(&repo, &repo.info().default_branch)?;
         loop {
-            let before = self.decided(&branch)?;
+            let before = self.decided(&branch).await?;
             let (tree, _) = self.fold_view(&repo, &before).await?;
             let untouched =
                 tree == TreeId::EMPTY && self.stored_commit(&repo, &before.head).await?.parents.is_empty();
@@ -209,8 +205,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(name)?;
-        let ticket = {
-            let mut state = repo.decide()?;
+        let decided = repo.decide().and_then(|mut state| {
             let mut metadata = state.info.metadata.clone();
             metadata.extend(set);
             metadata.retain(|key, _| !remove.contains(key));
@@ -227,9 +222,9 @@ impl Engine {
             state.apply(&record, None);
             let mut context = self.context(actor, "repository-metadata");
             keyed.answer(&mut context, Bytes::new);
-            self.submit(Submission { context, records: vec![record], nodes: None, created: None })
-        };
-        ticket.durable().await
+            Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
+        });
+        self.settle(decided).await
     }
 }
 

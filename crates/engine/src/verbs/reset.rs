@@ -36,7 +36,7 @@ impl Engine {
         let train = branch.train.lock().await;
         let (upto, working, nodes) = match scope {
             ResetScope::All => {
-                let at = self.decided(&branch)?;
+                let at = self.decided(&branch).await?;
                 (at.next_seq - 1, at.head_tree, vec![])
             }
             ResetScope::Prefix(prefix) => {
@@ -75,7 +75,7 @@ impl Engine {
                 (staging.upto_seq(), working, vec![staging.new, new])
             }
         };
-        let ticket = self.replace_staging(
+        let staged = self.replace_staging(
             self.context(actor, "reset"),
             &mut keyed,
             &repo,
@@ -83,9 +83,9 @@ impl Engine {
             upto,
             working,
             nodes,
-        )?;
+        );
         drop(train);
-        ticket.durable().await
+        self.settle(staged).await
     }
 
     /// Moves a clean branch's head to any commit of the repository.
@@ -113,9 +113,8 @@ impl Engine {
         let upto_seq = staging.upto_seq();
         let to =
             Move { new: id, tree: commit.tree, commit: None, upto_seq, working: commit.tree, nodes: vec![] };
-        let ticket =
-            self.move_head(actor, "hard-reset", &repo, &branch, &mut keyed, commit_answer(&id), to)?;
+        let moved = self.move_head(actor, "hard-reset", &repo, &branch, &mut keyed, commit_answer(&id), to);
         drop(train);
-        ticket.durable().await
+        self.settle(moved).await
     }
 }

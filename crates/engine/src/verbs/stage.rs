@@ -123,6 +123,7 @@ impl Engine {
         loop {
             let before = branch.state.decide().clone();
             if before.deleted {
+                self.journal.barrier().await?;
                 return Err(branch_gone(&branch.name));
             }
             let view = View::of_branch(&before);

@@ -46,14 +46,18 @@ pub(crate) struct Move {
 
 impl Engine {
     /// The branch as decided now, refusing one that is gone.
-    pub(crate) fn decided(&self, branch: &Branch) -> Result<BranchState> {
+    pub(crate) async fn decided(&self, branch: &Branch) -> Result<BranchState> {
         let state = branch.state.decide().clone();
-        if state.deleted { Err(branch_gone(&branch.name)) } else { Ok(state) }
+        if state.deleted {
+            self.journal.barrier().await?;
+            return Err(branch_gone(&branch.name));
+        }
+        Ok(state)
     }
 
     /// Turns everything staged so far into a tree. Call with the branch's turn.
     pub(crate) async fn staging(&self, repo: &Arc<Repo>, branch: &Branch) -> Result<Staging> {
-        let at = self.decided(branch)?;
+        let at = self.decided(branch).await?;
         let (tree, new) = self.fold_view(repo, &at).await?;
         let dirty = if tree == at.head_tree {
             false
@@ -160,7 +164,7 @@ impl Engine {
     /// Takes a branch's memtable into its working tree, if it has that many entries.
     pub(crate) async fn fold(&self, repo: &Arc<Repo>, branch: &Branch, entries_min: usize) -> Result<()> {
         let train = branch.train.lock().await;
-        let Ok(at) = self.decided(branch) else { return Ok(()) };
+        let Ok(at) = self.decided(branch).await else { return Ok(()) };
         if at.memtable.len() < entries_min {
             return Ok(());
         }

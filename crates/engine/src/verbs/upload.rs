@@ -8,7 +8,6 @@ use crate::engine::Engine;
 use crate::idempotency::Begin;
 use crate::journal::Submission;
 use crate::manifest::{Manifest, Part};
-use crate::nodes::store_error;
 use crate::record::{CompletedUpload, Record, StoredPart, decode_upload, encode_upload};
 use crate::state::{Repo, UploadState};
 use crate::{
@@ -79,8 +78,7 @@ impl Engine {
             checksum_algorithm: checksum_algorithm.to_owned(),
             checksum_type: checksum_type.to_owned(),
         });
-        let ticket = {
-            let mut state = repo.decide()?;
+        let decided = repo.decide().and_then(|mut state| {
             // Completed ones are remembered for a while, which is not for the caller to end.
             if state.uploads.len() >= self.options.uploads_open_max
                 && state.uploads.values().filter(|u| u.completed.is_none()).count()
@@ -101,9 +99,9 @@ impl Engine {
                 encode_upload(&mut w, &upload);
                 w.finish().into()
             });
-            self.submit(Submission { context, records: vec![record], nodes: None, created: None })
-        };
-        ticket.durable().await?;
+            Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
+        });
+        self.settle(decided).await?;
         Ok((*upload).clone())
     }
 
@@ -364,22 +362,25 @@ impl Engine {
         };
         let repo = self.repo(repository)?;
         self.open_upload(&repo, branch, path, id)?;
-        let (ticket, parts) = {
-            let mut state = repo.decide()?;
-            let parts = match state.uploads.get(id) {
-                Some(upload) if upload.completed.is_none() => upload.parts.clone(),
+        let mut parts = imbl::OrdMap::new();
+        let decided = repo.decide().and_then(|mut state| {
+            match state.uploads.get(id) {
+                Some(upload) if upload.completed.is_none() => parts = upload.parts.clone(),
                 _ => return Err(no_upload(id)),
-            };
+            }
             let record = Record::UploadEnded { uid: repo.uid, upload: id.to_owned(), result: None };
             state.apply(&record, None);
             let mut context = self.context(actor, "abort-upload");
             keyed.answer(&mut context, Bytes::new);
-            (self.submit(Submission { context, records: vec![record], nodes: None, created: None }), parts)
-        };
-        ticket.durable().await?;
-        // Parts have names of their own, so nothing else can refer to their bytes.
+            Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
+        });
+        self.settle(decided).await?;
+        // Parts have names of their own, so nothing else can refer to their bytes. The upload is gone, so a
+        // failure here must not say that it is not: the bytes stay until they are collected.
         for part in parts.values() {
-            self.blobs.delete(&crate::keys::data(repo.uid, &part.name)).await.map_err(store_error)?;
+            if let Err(error) = self.blobs.delete(&crate::keys::data(repo.uid, &part.name)).await {
+                tracing::warn!(error = %error, upload = id, "a part of an aborted upload was not deleted");
+            }
         }
         Ok(())
     }
@@ -460,17 +461,16 @@ impl PartWriter {
             checksums,
         };
         let part = Arc::new(StoredPart { info: info.clone(), name: stored.name });
-        let ticket = {
-            let mut state = repo.decide()?;
+        let decided = repo.decide().and_then(|mut state| {
             match state.uploads.get(&upload) {
                 Some(open) if open.completed.is_none() => {}
                 _ => return Err(no_upload(&upload)),
             }
             let record = Record::PartStored { uid: repo.uid, upload, part };
             state.apply(&record, None);
-            engine.submit(Submission { context, records: vec![record], nodes: None, created: None })
-        };
-        ticket.durable().await?;
+            Ok(engine.submit(Submission { context, records: vec![record], nodes: None, created: None }))
+        });
+        engine.settle(decided).await?;
         Ok(info)
     }
 }

@@ -81,20 +81,27 @@ impl Kv for GatedKv {
     }
 }
 
-/// An object store that is busy for a while when a whole blob is put.
+/// An object store that is busy for a while when a whole blob is put or deleted.
 pub struct BusyBlobs {
     pub inner: Arc<dyn Blobs>,
     pub refusals: AtomicUsize,
 }
 
-#[async_trait]
-impl Blobs for BusyBlobs {
-    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
+impl BusyBlobs {
+    fn refuse(&self) -> Result<(), BlobError> {
         let take = |left: usize| left.checked_sub(1);
         match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
             Ok(_) => Err(BlobError::Busy("for a while".into())),
-            Err(_) => self.inner.put(key, bytes).await,
+            Err(_) => Ok(()),
         }
+    }
+}
+
+#[async_trait]
+impl Blobs for BusyBlobs {
+    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
+        self.refuse()?;
+        self.inner.put(key, bytes).await
     }
     async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, BlobError> {
         self.inner.create(key).await
@@ -106,6 +113,7 @@ impl Blobs for BusyBlobs {
         self.inner.size(key).await
     }
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        self.refuse()?;
         self.inner.delete(key).await
     }
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(BlobKey, u64)>, BlobError> {

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod damage;
-mod failing;
-mod faults;
 mod fencing;
 mod fsck;
 mod gate;

@@ -5,12 +5,13 @@ use crate::support::*;
 use bytes::Bytes;
 use millpond_engine::*;
 use millpond_testkit::Seeded;
+use millpond_testkit::model::{self, History, ModelCommit, Wins};
 use millpond_types::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 type Body = Vec<u8>;
-type Files = BTreeMap<Vec<u8>, Body>;
+type Files = model::Files<Body>;
 /// Whether a reset is about a path.
 type Hit = Box<dyn Fn(&[u8]) -> bool>;
 
@@ -23,100 +24,32 @@ struct ModelBranch {
 #[derive(Default)]
 struct Model {
     branches: BTreeMap<String, ModelBranch>,
-    commits: HashMap<CommitId, (Files, Vec<CommitId>)>,
+    commits: History<Body>,
     trees: HashMap<Vec<(Vec<u8>, Body)>, TreeId>,
 }
 
 impl Model {
     fn committed(&self, branch: &ModelBranch) -> &Files {
-        &self.commits[&branch.head].0
+        &self.commits[branch.head].files
     }
     fn dirty(&self, name: &str) -> bool {
         let branch = &self.branches[name];
         branch.visible != *self.committed(branch)
     }
-    fn ancestors(&self, id: CommitId) -> BTreeSet<CommitId> {
-        let mut all = BTreeSet::from([id]);
-        let mut next = vec![id];
-        while let Some(id) = next.pop() {
-            for parent in &self.commits[&id].1 {
-                if all.insert(*parent) {
-                    next.push(*parent);
-                }
-            }
-        }
-        all
-    }
-    fn generation(&self, id: CommitId) -> u64 {
-        1 + self.commits[&id].1.iter().map(|p| self.generation(*p)).max().unwrap_or(0)
-    }
-    fn base(&self, a: CommitId, b: CommitId) -> CommitId {
-        let common: Vec<_> = self.ancestors(a).intersection(&self.ancestors(b)).copied().collect();
-        common.into_iter().max_by_key(|id| (self.generation(*id), std::cmp::Reverse(*id))).unwrap()
-    }
-    /// `None` when two sides changed a path differently and no strategy says who wins.
-    fn merge(base: &Files, dest: &Files, source: &Files, strategy: MergeStrategy) -> Option<Files> {
-        let mut merged = Files::new();
-        let paths: BTreeSet<_> = base.keys().chain(dest.keys()).chain(source.keys()).collect();
-        for path in paths {
-            let (b, d, s) = (base.get(path), dest.get(path), source.get(path));
-            let winner = if d == s || b == s {
-                d
-            } else if b == d {
-                s
-            } else {
-                match strategy {
-                    MergeStrategy::Refuse => return None,
-                    MergeStrategy::SourceWins => s,
-                    MergeStrategy::DestWins => d,
-                }
-            };
-            if let Some(body) = winner {
-                merged.insert(path.clone(), body.clone());
-            }
-        }
-        Some(merged)
+}
+
+fn wins(strategy: MergeStrategy) -> Wins {
+    match strategy {
+        MergeStrategy::Refuse => Wins::Nobody,
+        MergeStrategy::SourceWins => Wins::Source,
+        MergeStrategy::DestWins => Wins::Dest,
     }
 }
 
-/// Keys that have broken other systems, in a space small enough that histories meet.
+/// More keys than a memtable holds.
 fn keys() -> Vec<Vec<u8>> {
-    let mut keys: Vec<Vec<u8>> = [
-        "a",
-        "a/",
-        "a/b",
-        "a/b/c",
-        "a//b",
-        "//",
-        "/",
-        "/a",
-        "a/b\u{0}",
-        "ä",
-        "日本/語",
-        "a b",
-        "a%2Fb",
-        "a+b",
-        "..",
-        "../x",
-        "orders",
-        "orders2",
-        "orders/1",
-        "orders/10",
-        "\u{7f}",
-        "\n",
-        "_lakefs/x",
-    ]
-    .iter()
-    .map(|k| k.as_bytes().to_vec())
-    .collect();
-    keys.push(vec![b'k'; 1024]);
-    keys.push([vec![b'k'; 1023], vec![b'l']].concat());
-    keys.push(vec![0xff; 3]);
-    keys.push(vec![0xff, 0xfe]);
-    keys.push(vec![1]);
-    for i in 0..40 {
-        keys.push(format!("data/part-{i:03}").into_bytes());
-    }
+    let mut keys = model::hostile_keys();
+    keys.extend((0..40).map(|i| format!("data/part-{i:03}").into_bytes()));
     keys
 }
 
@@ -164,9 +97,8 @@ impl Run {
                 assert_eq!(get(&self.engine, &name, key).await.as_ref(), Some(body));
             }
         }
-        let ids: Vec<CommitId> = self.model.commits.keys().copied().collect();
-        let id = *self.rng.pick(&ids);
-        let files = self.model.commits[&id].0.clone();
+        let id = self.any_commit();
+        let files = self.model.commits[id].files.clone();
         for (key, body) in files.iter().step_by(7) {
             assert_eq!(get(&self.engine, &id.to_hex(), key).await.as_ref(), Some(body), "at commit {id}");
         }
@@ -185,14 +117,12 @@ impl Run {
     }
 
     fn any_commit(&self) -> CommitId {
-        let mut ids: Vec<_> = self.model.commits.keys().copied().collect();
-        ids.sort();
-        *self.rng.pick(&ids)
+        *self.rng.pick(&self.model.commits.ids())
     }
 
     fn committed(&mut self, name: &str, info: &CommitInfo, files: Files) {
         self.note_tree(&files, info.commit.tree);
-        self.model.commits.insert(info.id, (files, info.commit.parents.clone()));
+        self.model.commits.add(info.id, files, info.commit.parents.clone());
         self.model.branches.get_mut(name).unwrap().head = info.id;
     }
 
@@ -242,12 +172,8 @@ impl Run {
                 let prefix = self.rng.pick(&["data/part-00", "a/", "orders"]).as_bytes().to_vec();
                 let key = self.rng.pick(&self.keys).clone();
                 let branch = self.model.branches[&name].clone();
-                let mut files = self.model.committed(&branch).clone();
-                let chosen = |k: &Vec<u8>| k.starts_with(&prefix) || *k == key;
-                files.retain(|k, _| !chosen(k));
-                files.extend(
-                    branch.visible.iter().filter(|(k, _)| chosen(k)).map(|(k, v)| (k.clone(), v.clone())),
-                );
+                let chosen = |k: &[u8]| k.starts_with(&prefix) || *k == key;
+                let files = model::with_paths_of(self.model.committed(&branch), &branch.visible, chosen);
                 let request = CommitRequest {
                     message,
                     paths: vec![path(&key)],
@@ -270,7 +196,7 @@ impl Run {
                     .create_branch(&me(), &repo(), &branch(&new), &at(&from.to_hex()), false, false)
                     .await;
                 assert_eq!(made.unwrap(), from);
-                let visible = self.model.commits[&from].0.clone();
+                let visible = self.model.commits[from].files.clone();
                 self.model.branches.insert(new, ModelBranch { head: from, visible });
             }
             17 if name != "main" && self.model.branches.len() > 4 => {
@@ -286,16 +212,16 @@ impl Run {
                 ]);
                 let (dest_id, source_id) =
                     (self.model.branches[&name].head, self.model.branches[&source].head);
-                let base = self.model.base(dest_id, source_id);
-                let files = |id: &CommitId| self.model.commits[id].0.clone();
+                let base = self.model.commits.base(dest_id, source_id);
+                let files = |id: &CommitId| self.model.commits[*id].files.clone();
                 let (base, dest, theirs) = (files(&base), files(&dest_id), files(&source_id));
                 let squash = self.rng.below(4) == 0;
                 let request = MergeRequest { message, strategy, squash, ..Default::default() };
                 let merged = self.engine.merge(&me(), &repo(), &at(&source), &branch_name, request).await;
                 match merged {
                     Ok(id) => {
-                        let expected =
-                            Model::merge(&base, &dest, &theirs, strategy).expect("the model has a conflict");
+                        let expected = model::merge(&base, &dest, &theirs, wins(strategy))
+                            .expect("the model has a conflict");
                         let info = self.engine.get_commit(&repo(), &at(&id.to_hex())).await.unwrap();
                         let parents = if squash { vec![dest_id] } else { vec![dest_id, source_id] };
                         assert_eq!(info.commit.parents, parents);
@@ -305,7 +231,9 @@ impl Run {
                     Err(e) => match e.kind {
                         Kind::Dirty => assert!(self.model.dirty(&name)),
                         Kind::NoChanges => assert_eq!(base, theirs),
-                        Kind::Conflict => assert!(Model::merge(&base, &dest, &theirs, strategy).is_none()),
+                        Kind::Conflict => {
+                            assert!(model::merge(&base, &dest, &theirs, wins(strategy)).is_none())
+                        }
                         _ => panic!("{e}"),
                     },
                 }
@@ -328,8 +256,7 @@ impl Run {
                     ResetScope::Path(_) => Box::new(move |k| k == key),
                 };
                 let visible = &mut self.model.branches.get_mut(&name).unwrap().visible;
-                visible.retain(|k, _| !hit(k));
-                visible.extend(committed.iter().filter(|(k, _)| hit(k)).map(|(k, v)| (k.clone(), v.clone())));
+                *visible = model::with_paths_of(visible, &committed, hit);
                 self.engine.reset(&me(), &repo(), &branch_name, scope, false).await.unwrap();
             }
             22 => {
@@ -340,7 +267,7 @@ impl Run {
                     assert_eq!(reset.unwrap_err().kind, Kind::Dirty);
                 } else {
                     reset.unwrap();
-                    let visible = self.model.commits[&to].0.clone();
+                    let visible = self.model.commits[to].files.clone();
                     self.model.branches.insert(name, ModelBranch { head: to, visible });
                 }
             }
@@ -356,8 +283,8 @@ impl Run {
 
     async fn apply_commit(&mut self, name: &str, revert: bool, message: &str) {
         let id = self.any_commit();
-        let (files, parents) = self.model.commits[&id].clone();
-        let first = parents.first().map(|p| self.model.commits[p].0.clone());
+        let ModelCommit { files, parents, .. } = self.model.commits[id].clone();
+        let first = parents.first().map(|p| self.model.commits[*p].files.clone());
         let overrides = CommitOverrides { message: Some(message.to_owned()), metadata: None };
         let head = self.model.committed(&self.model.branches[name]).clone();
         let (target, branch_name) = (at(&id.to_hex()), branch(name));
@@ -384,7 +311,7 @@ impl Run {
             }
             (done, first.unwrap_or_default(), files)
         };
-        let merged = Model::merge(&base, &head, &source, MergeStrategy::Refuse);
+        let merged = model::merge(&base, &head, &source, Wins::Nobody);
         match outcome {
             Ok(info) => {
                 let expected = merged.expect("the model has a conflict");
@@ -408,7 +335,7 @@ async fn history(seed: u64, steps: usize) {
     let engine = with_repo(&world).await;
     let head = engine.get_branch(&repo(), &branch("main")).unwrap().commit;
     let mut model = Model::default();
-    model.commits.insert(head, (Files::new(), vec![]));
+    model.commits.add(head, Files::new(), vec![]);
     model.branches.insert("main".into(), ModelBranch { head, visible: Files::new() });
     let rng = Arc::new(Seeded::new(seed ^ 0x5eed));
     let mut run = Run { world, engine, model, rng, keys: keys(), step: 0 };

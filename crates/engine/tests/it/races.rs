@@ -221,3 +221,34 @@ async fn a_write_that_comes_before_the_deletion_of_an_empty_repository_stops_it(
     let engine = world.open().await;
     assert_eq!(engine.get_repository(&repo()).unwrap_err().kind, Kind::NotFound(Thing::Repository));
 }
+
+#[tokio::test]
+async fn a_refusal_for_a_deleted_branch_waits_until_the_deletion_is_durable() {
+    let (world, gate, _) = gated(8);
+    let engine = with_repo(&world).await;
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    gate.shut();
+    let deleting = engine.clone();
+    tokio::spawn(async move { deleting.delete_branch(&me(), &repo(), &branch("dev"), false).await });
+    gate.somebody_waits().await;
+    let (putting, resetting) = (engine.clone(), engine.clone());
+    let put = tokio::spawn(async move { put_with(&putting, "dev", b"a", b"1", put_request("")).await });
+    let delete = {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            engine
+                .delete_objects(&me(), &repo(), &branch("dev"), vec![(path(b"a"), Default::default())], false)
+                .await
+        })
+    };
+    let reset =
+        tokio::spawn(
+            async move { resetting.reset(&me(), &repo(), &branch("dev"), ResetScope::All, false).await },
+        );
+    everything_else_runs().await;
+    assert!(!put.is_finished() && !delete.is_finished(), "told of a deletion that a power cut can take back");
+    gate.open();
+    assert_eq!(put.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
+    assert_eq!(delete.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
+    assert_eq!(reset.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
+}

@@ -145,3 +145,18 @@ async fn an_object_store_that_is_busy_for_a_moment_does_not_stop_the_journal() {
     assert_eq!(busy.refusals.load(std::sync::atomic::Ordering::SeqCst), 0, "it was tried");
     assert_eq!(list(&*world.open().await, "main", 10).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_squash_merge_is_one_generation_above_its_one_parent() {
+    let world = World::new(10);
+    let engine = with_repo(&world).await;
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    for body in [b"1", b"2", b"3"] {
+        put(&engine, "dev", b"a", body).await;
+        commit(&engine, "dev", "more").await.unwrap();
+    }
+    let request = MergeRequest { squash: true, ..Default::default() };
+    let id = engine.merge(&me(), &repo(), &at("dev"), &branch("main"), request).await.unwrap();
+    let merged = engine.get_commit(&repo(), &at(&id.to_hex())).await.unwrap().commit;
+    assert_eq!((merged.parents.len(), merged.generation), (1, 2));
+}

@@ -128,3 +128,15 @@ async fn uploads_are_listed_in_pages_by_key_and_id() {
     assert_eq!(engine.list_uploads(&repo(), "main/c", "", "", 10).unwrap().items.len(), 1);
     assert!(engine.list_uploads(&repo(), "dev/", "", "", 10).unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn an_abort_that_cannot_delete_a_part_is_an_abort_all_the_same() {
+    let mut world = World::new(9);
+    let busy = std::sync::Arc::new(crate::gate::BusyBlobs { inner: world.blobs.clone(), refusals: 0.into() });
+    world.blobs = busy.clone();
+    let engine = with_repo(&world).await;
+    let id = begin(&engine).await;
+    part(&engine, &id, 1, b"small").await;
+    busy.refusals.store(1, std::sync::atomic::Ordering::SeqCst);
+    engine.abort_upload(&me(), &repo(), &branch("main"), &path(KEY), &id).await.expect("it is gone");
+}
