@@ -3,8 +3,11 @@
 # Rounds of the crash harness, and extra arguments for `make bench` and `make crash`.
 N ?= 20
 ARGS ?=
+# Seeds of `make sim`; SEED=n runs one and draws its history.
+SEEDS ?= 0..5000
+SEED ?= $(SEEDS)
 
-.PHONY: help run test bench crash powercut check
+.PHONY: help run test bench crash powercut check sim
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,3 +40,6 @@ powercut: ## cut the disk's power under the server N times, as root, and check e
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	target/release/millpond-bench powercut --rounds $(N) $(ARGS)
+
+sim: ## run the engine under simulated trouble (SEEDS=0..5000, or SEED=1234 to see one)
+	cargo run --quiet --locked --profile sim --package millpond-sim -- $(SEED)
