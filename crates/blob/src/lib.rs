@@ -98,6 +98,12 @@ pub trait Blobs: Send + Sync + 'static {
     fn damage(&self) -> Vec<Damage> {
         Vec::new()
     }
+
+    /// Why nothing is written any more until the store is opened again: a write failed in a way that left unknown
+    /// what is on the disk.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A blob being written.

@@ -8,13 +8,12 @@
 use crate::engine::{Engine, kv_error};
 use crate::journal::{BUSY_PAUSE, BUSY_TRIES_MAX};
 use crate::record::Idempotency;
-use crate::state::Repo;
+use crate::state::{Repo, Unsaved};
 use crate::{Error, Kind, RefMove, Result, keys, tables};
 use bytes::Bytes;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Most writes of one batch.
 const BATCH_WRITES_MAX: usize = 10_000;
@@ -71,12 +70,15 @@ pub(crate) async fn scan_all(kv: &dyn Kv, prefix: &[u8]) -> Result<Vec<(Bytes, B
 /// What the tables lack, of one exact state.
 struct Captured {
     repos: Vec<CapturedRepo>,
+    deleted: Vec<Arc<Repo>>,
     idempotency: Vec<(Idempotency, Timestamp)>,
     next_uid: u64,
 }
 
 struct CapturedRepo {
     repo: Arc<Repo>,
+    /// What the writes are made from, to be given back if they fail.
+    taken: Unsaved,
     writes: Vec<Write>,
     commits: Vec<(CommitId, Arc<Commit>)>,
     moves: Vec<Arc<RefMove>>,
@@ -84,14 +86,11 @@ struct CapturedRepo {
 
 impl Engine {
     /// Brings the tables up to date and drops journal rows that are no longer needed.
+    ///
+    /// # Errors
+    /// Nothing is lost by any: the journal still has it all. After `Busy` it may be tried again.
     pub async fn checkpoint(&self) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock().await;
-        if self.checkpoint_failed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                Kind::Internal,
-                "an earlier checkpoint failed half-way; restart the server",
-            ));
-        }
         let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
         let covered = *self.since_checkpoint.lock();
         let now = self.clock.now();
@@ -105,7 +104,25 @@ impl Engine {
         }
         let engine = self.owned();
         let captured = self.journal.capture(move |_, _| capture(&engine, now)).await?;
-        self.checkpoint_failed.store(true, Ordering::Release);
+        if let Err(error) = self.save(&captured, first, &previous, now).await {
+            self.give_back(captured);
+            return Err(error);
+        }
+        for part in captured.repos {
+            let mut unsaved = part.repo.unsaved.write();
+            for (id, commit) in part.commits {
+                unsaved.commits.remove(&id);
+                self.commit_cache.insert((part.repo.uid, id), commit);
+            }
+            unsaved.moves.drain(..part.moves.len());
+        }
+        let mut backlog = self.since_checkpoint.lock();
+        backlog.rows -= covered.rows;
+        backlog.bytes -= covered.bytes;
+        Ok(())
+    }
+
+    async fn save(&self, captured: &Captured, first: u64, previous: &[u8; 32], now: Timestamp) -> Result<()> {
         for part in &captured.repos {
             self.write_tables(part).await?;
             if let Err(error) = part.repo.nodes.save_index().await {
@@ -123,23 +140,24 @@ impl Engine {
                 writes.push(Write::Delete(key));
             }
         }
-        let record = encode(first, &previous, captured.next_uid);
+        let record = encode(first, previous, captured.next_uid);
         writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), record));
         writes.push(Write::DeleteRange(keys::journal(0), keys::journal(first)));
-        self.write_fenced(writes).await?;
-        self.checkpoint_failed.store(false, Ordering::Release);
-        for part in captured.repos {
-            let mut unsaved = part.repo.unsaved.write();
-            for (id, commit) in part.commits {
-                unsaved.commits.remove(&id);
-                self.commit_cache.insert((part.repo.uid, id), commit);
-            }
-            unsaved.moves.drain(..part.moves.len());
+        self.write_fenced(writes).await
+    }
+
+    /// The tables lack it still. Some of it may be in them by now: writing a row again does no harm.
+    fn give_back(&self, captured: Captured) {
+        for CapturedRepo { repo, taken, .. } in captured.repos {
+            let mut unsaved = repo.unsaved.write();
+            unsaved.repository |= taken.repository;
+            unsaved.branches.extend(taken.branches);
+            unsaved.tags.extend(taken.tags);
+            unsaved.uploads.extend(taken.uploads);
+            unsaved.durable_commits.extend(taken.durable_commits);
         }
-        let mut backlog = self.since_checkpoint.lock();
-        backlog.rows -= covered.rows;
-        backlog.bytes -= covered.bytes;
-        Ok(())
+        self.deleted.lock().extend(captured.deleted);
+        self.idempotency.give_back(captured.idempotency.into_iter().map(|(answer, _)| answer.scope));
     }
 
     async fn write_tables(&self, part: &CapturedRepo) -> Result<()> {
@@ -177,7 +195,14 @@ impl Engine {
                 Err(KvError::PreconditionFailed(_)) => {
                     Err(Error::new(Kind::Internal, "another server has taken over this data directory"))
                 }
-                outcome => outcome.map_err(kv_error),
+                Err(error) => {
+                    let error = kv_error(error);
+                    if error.kind == Kind::Internal {
+                        self.journal.fail(&error);
+                    }
+                    Err(error)
+                }
+                Ok(()) => Ok(()),
             };
         }
     }
@@ -188,13 +213,22 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
     let root = engine.root.read();
     let mut repos = Vec::new();
     let mut all: Vec<Arc<Repo>> = root.by_uid.values().cloned().collect();
-    all.extend(engine.deleted.lock().drain(..));
+    let deleted = std::mem::take(&mut *engine.deleted.lock());
+    all.extend(deleted.iter().cloned());
     for repo in all {
         let uid = repo.uid;
         let state = repo.state.read();
         let mut unsaved = repo.unsaved.write();
         let mut writes = Vec::new();
-        if std::mem::take(&mut unsaved.repository) {
+        let taken = Unsaved {
+            repository: std::mem::take(&mut unsaved.repository),
+            branches: std::mem::take(&mut unsaved.branches),
+            tags: std::mem::take(&mut unsaved.tags),
+            uploads: std::mem::take(&mut unsaved.uploads),
+            durable_commits: std::mem::take(&mut unsaved.durable_commits),
+            ..Default::default()
+        };
+        if taken.repository {
             let key = keys::repository(&state.info.name);
             let newer = root.by_name.get(&state.info.name).is_some_and(|r| r.uid != uid);
             if !state.deleted {
@@ -203,32 +237,35 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
                 writes.push(Write::Delete(key));
             }
         }
-        for name in std::mem::take(&mut unsaved.branches) {
-            let key = keys::branch(uid, &name);
-            writes.push(match state.branches.get(&name) {
+        for name in &taken.branches {
+            let key = keys::branch(uid, name);
+            writes.push(match state.branches.get(name) {
                 Some(branch) => Write::Put(key, tables::encode_branch(branch.hidden, &branch.state.read())),
                 None => Write::Delete(key),
             });
         }
-        for name in std::mem::take(&mut unsaved.tags) {
-            let key = keys::tag(uid, &name);
-            writes.push(match state.tags.get(&name) {
+        for name in &taken.tags {
+            let key = keys::tag(uid, name);
+            writes.push(match state.tags.get(name) {
                 Some(commit) => Write::Put(key, Bytes::copy_from_slice(&commit.0)),
                 None => Write::Delete(key),
             });
         }
-        for id in std::mem::take(&mut unsaved.uploads) {
-            let key = keys::upload(uid, &id);
-            writes.push(match state.uploads.get(&id) {
+        for id in &taken.uploads {
+            let key = keys::upload(uid, id);
+            writes.push(match state.uploads.get(id) {
                 Some(upload) => Write::Put(key, tables::encode_upload(upload)),
                 None => Write::Delete(key),
             });
         }
-        let ids: Vec<CommitId> = unsaved.durable_commits.drain(..).collect();
-        let commits = ids.iter().filter_map(|id| Some((*id, unsaved.commits.get(id)?.clone()))).collect();
+        let commits = taken
+            .durable_commits
+            .iter()
+            .filter_map(|id| Some((*id, unsaved.commits.get(id)?.clone())))
+            .collect();
         let moves = unsaved.moves.clone();
         drop(unsaved);
-        repos.push(CapturedRepo { repo, writes, commits, moves });
+        repos.push(CapturedRepo { repo, taken, writes, commits, moves });
     }
-    Captured { repos, idempotency: engine.idempotency.drain_unsaved(now), next_uid: root.next_uid }
+    Captured { repos, deleted, idempotency: engine.idempotency.drain_unsaved(now), next_uid: root.next_uid }
 }

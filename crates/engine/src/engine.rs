@@ -40,7 +40,7 @@ impl Default for Options {
             memtable_entries_max: 50_000,
             checkpoint_rows: 20_000,
             checkpoint_bytes: 16 << 20,
-            tasks: Arc::new(TokioTasks),
+            tasks: Arc::new(TokioTasks::default()),
             uploads_open_max: limits::UPLOADS_OPEN_MAX,
         }
     }
@@ -63,9 +63,10 @@ pub struct Engine {
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
     /// Repositories whose deletion became durable since the last checkpoint: their table rows must go.
     pub(crate) deleted: Mutex<Vec<Arc<Repo>>>,
-    /// A checkpoint failed after it had taken what the tables lack: only a restart can make them whole.
-    pub(crate) checkpoint_failed: AtomicBool,
+    /// Where the backlog stood when a checkpoint failed: the next one waits until as much has come again.
+    put_off: Mutex<Backlog>,
     checkpoint_queued: AtomicBool,
+    pub(crate) reads: crate::verbs::Reads,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
@@ -138,6 +139,7 @@ impl Engine {
             let target = this.clone();
             let journal = Journal::start(
                 kv.clone(),
+                blobs.clone(),
                 options.tasks.clone(),
                 epoch,
                 next,
@@ -157,12 +159,13 @@ impl Engine {
                 since_checkpoint: Mutex::new(backlog),
                 checkpointing: tokio::sync::Mutex::new(()),
                 deleted: Mutex::new(deleted),
-                checkpoint_failed: AtomicBool::new(false),
+                put_off: Mutex::default(),
                 checkpoint_queued: AtomicBool::new(false),
                 options,
                 epoch,
                 root,
                 journal,
+                reads: crate::verbs::Reads::default(),
                 idempotency,
                 cache,
                 this: this.clone(),
@@ -174,7 +177,17 @@ impl Engine {
     /// Brings the tables up to date, so that the next start is quick. Writes that are still running may
     /// end up in the journal only; nothing is lost either way.
     pub async fn close(&self) -> Result<()> {
+        self.journal.close();
         self.checkpoint().await
+    }
+
+    /// Whether changes are accepted.
+    ///
+    /// # Errors
+    /// `Busy` while a store is full or busy: writing goes on by itself when that ends. `Internal` once a store
+    /// has failed: a restart has to find out what is on the disk.
+    pub fn health(&self) -> Result<()> {
+        self.journal.admit()
     }
 
     /// An owned handle, for work that outlives the caller.
@@ -213,14 +226,19 @@ impl Engine {
             let mut backlog = self.since_checkpoint.lock();
             backlog.rows += 1;
             backlog.bytes += place.row_bytes as u64;
-            backlog.rows >= self.options.checkpoint_rows || backlog.bytes >= self.options.checkpoint_bytes
+            let put_off = *self.put_off.lock();
+            backlog.rows >= put_off.rows + self.options.checkpoint_rows
+                || backlog.bytes >= put_off.bytes + self.options.checkpoint_bytes
         };
         if due && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
             let engine = self.owned();
             self.options.tasks.spawn(Box::pin(async move {
+                let mut put_off = Backlog::default();
                 if let Err(error) = engine.checkpoint().await {
-                    tracing::error!(error = %error, "checkpoint failed; it is tried again later");
+                    tracing::error!(error = %error, "checkpoint failed; it is tried again after as many rows");
+                    put_off = *engine.since_checkpoint.lock();
                 }
+                *engine.put_off.lock() = put_off;
                 engine.checkpoint_queued.store(false, Ordering::Release);
             }));
         }

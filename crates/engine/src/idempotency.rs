@@ -155,6 +155,11 @@ impl Remembered {
         };
         scopes.iter().filter_map(find).collect()
     }
+
+    /// The table lacks them still.
+    pub fn give_back(&self, scopes: impl Iterator<Item = [u8; 32]>) {
+        self.0.lock().unsaved.extend(scopes);
+    }
 }
 
 /// A row of the table.

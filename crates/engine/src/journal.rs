@@ -8,9 +8,11 @@ use crate::record::{Context, Record, Row};
 use crate::state::Repo;
 use crate::tasks::Tasks;
 use crate::{Error, Kind, Result};
+use millpond_blob::Blobs;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_tree::NewNodes;
 use millpond_types::limits::{JOURNAL_QUEUE_BYTES_MAX, JOURNAL_QUEUE_MUTATIONS_MAX};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +23,7 @@ const GROUP_MUTATIONS_MAX: usize = 4096;
 /// A row is closed when its records are estimated to exceed this, in bytes.
 const ROW_BYTES_MAX: usize = 8 << 20;
 
-/// How often a store that is busy is asked again: then the journal, or a checkpoint, stops.
+/// How often a store that is busy is asked again before new changes are refused, or a checkpoint is put off.
 pub(crate) const BUSY_TRIES_MAX: usize = 20;
 /// How long to wait in between.
 pub(crate) const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
@@ -95,7 +97,55 @@ pub struct Journal {
     /// Not bounded itself: a decision that was made cannot be taken back. [`Journal::admit`] is the bound.
     queue: mpsc::UnboundedSender<Message>,
     load: Arc<Load>,
-    failed: Arc<AtomicBool>,
+    blobs: Arc<dyn Blobs>,
+    shared: Arc<Shared>,
+}
+
+/// What the committer tells those who submit.
+#[derive(Default)]
+struct Shared {
+    /// Something is in `refusing`: what everybody asks, before anything is decided.
+    refuses: AtomicBool,
+    refusing: Mutex<Option<Refusing>>,
+    closing: AtomicBool,
+}
+
+/// Why nothing new is accepted.
+enum Refusing {
+    /// A store has been busy for a while, as it is when the disk is full. What was decided waits for it.
+    Busy(String),
+    /// A store failed: what is on it is unknown until a restart reads it.
+    Failed(String),
+}
+
+impl Shared {
+    fn set(&self, refusing: Option<Refusing>) {
+        let mut now = self.refusing.lock();
+        if !matches!(*now, Some(Refusing::Failed(_))) {
+            *now = refusing;
+        }
+        self.refuses.store(now.is_some(), Ordering::Release);
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        Some(match &*self.refusing.lock() {
+            None => return None,
+            Some(Refusing::Busy(why)) => Error::new(
+                Kind::Busy,
+                format!(
+                    "nothing is written at the moment: {why}; as soon as that ends, writing goes on by itself"
+                ),
+            ),
+            Some(Refusing::Failed(why)) => failed(why),
+        })
+    }
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(
+        Kind::Internal,
+        format!("the server refuses writes until a restart, since its disk failed: {why}"),
+    )
 }
 
 /// Resolves when a submission is durable and published.
@@ -115,21 +165,11 @@ fn stopped() -> Error {
     )
 }
 
-/// A busy object store has published nothing, so the same nodes may be stored again.
-async fn store_patiently(tasks: &dyn Tasks, repo: &Repo, new: &[NewNodes]) -> Result<()> {
-    for _ in 0..BUSY_TRIES_MAX {
-        match repo.nodes.store(new).await {
-            Err(error) if error.kind == Kind::Busy => tasks.pause(BUSY_PAUSE).await,
-            outcome => return outcome,
-        }
-    }
-    repo.nodes.store(new).await
-}
-
 impl Journal {
     /// Starts the committer. `next` and `previous` continue the chain found at start-up.
     pub fn start(
         kv: Arc<dyn Kv>,
+        blobs: Arc<dyn Blobs>,
         tasks: Arc<dyn Tasks>,
         epoch: u64,
         next: u64,
@@ -138,7 +178,7 @@ impl Journal {
     ) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
-        let failed = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let committer = Committer {
             kv,
             tasks: tasks.clone(),
@@ -147,24 +187,39 @@ impl Journal {
             previous,
             publish,
             load: load.clone(),
-            failed: failed.clone(),
+            shared: shared.clone(),
         };
         tasks.spawn(Box::pin(committer.run(receiver)));
-        Self { queue, load, failed }
+        Self { queue, load, blobs, shared }
     }
 
-    /// Refuses early when the disk has failed or too much is waiting. Call before deciding anything.
+    /// Refuses early when a store has failed or is full, or too much is waiting. Call before deciding anything.
+    ///
+    /// # Errors
+    /// `Busy` if the same may succeed later, `Internal` if only a restart helps.
     pub fn admit(&self) -> Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                Kind::Internal,
-                "the server refuses writes since its disk failed; repair the disk and restart it",
-            ));
+        if self.shared.refuses.load(Ordering::Acquire)
+            && let Some(refusal) = self.shared.refusal()
+        {
+            return Err(refusal);
+        }
+        if let Some(why) = self.blobs.failure() {
+            return Err(failed(&why));
         }
         if self.load.is_full() {
             return Err(Error::new(Kind::Busy, "too many changes are waiting for the disk; try again"));
         }
         Ok(())
+    }
+
+    /// A store failed elsewhere than in the journal: nothing more is accepted.
+    pub fn fail(&self, why: &Error) {
+        self.shared.set(Some(Refusing::Failed(why.message.clone())));
+    }
+
+    /// From now on a busy store is a failed one: nobody is left to wait for it.
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
     }
 
     /// Hands over a decision. Call while holding the lock under which it was decided.
@@ -207,13 +262,26 @@ struct Committer {
     previous: [u8; 32],
     publish: Publish,
     load: Arc<Load>,
-    failed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Committer {
     async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
         let mut messages = Vec::new();
         while queue.recv_many(&mut messages, GROUP_MUTATIONS_MAX).await > 0 {
+            // Requests that are ready to decide go first, as long as any are: a group costs a sync however
+            // small it is, and whoever missed it waits for the next.
+            loop {
+                let before = messages.len();
+                tokio::task::yield_now().await;
+                while messages.len() < GROUP_MUTATIONS_MAX {
+                    let Ok(message) = queue.try_recv() else { break };
+                    messages.push(message);
+                }
+                if messages.len() == before || messages.len() >= GROUP_MUTATIONS_MAX {
+                    break;
+                }
+            }
             let mut group = Vec::new();
             let mut bytes = 0;
             for message in messages.drain(..) {
@@ -228,21 +296,21 @@ impl Committer {
                 if (barrier.is_some() || bytes > ROW_BYTES_MAX)
                     && self.commit(std::mem::take(&mut group), std::mem::take(&mut bytes)).await.is_err()
                 {
-                    return self.stop();
+                    return;
                 }
                 if let Some(run) = barrier {
                     run(self.next, self.previous);
                 }
             }
+            // After a failed disk nothing more is written: what is on it is unknown until a restart reads it.
             if self.commit(group, bytes).await.is_err() {
-                return self.stop();
+                return;
             }
         }
     }
 
-    /// After a failed disk nothing more is written: what is on it is unknown until a restart reads it.
-    fn stop(&self) {
-        self.failed.store(true, Ordering::Release);
+    fn patience(&self) -> Patience {
+        Patience { shared: self.shared.clone(), tasks: self.tasks.clone(), tries: 0 }
     }
 
     async fn commit(
@@ -256,7 +324,7 @@ impl Committer {
         let outcome = self.write(&mut group).await;
         self.load.remove(group.len(), bytes);
         if let Err(error) = &outcome {
-            self.failed.store(true, Ordering::Release);
+            self.shared.set(Some(Refusing::Failed(error.message.clone())));
             tracing::error!(error = %error, "journal write failed; refusing writes from now on");
         }
         if let Ok(row_bytes) = outcome {
@@ -282,10 +350,8 @@ impl Committer {
                 }
             }
         }
-        futures::future::try_join_all(
-            packs.iter().map(|(repo, new)| store_patiently(&*self.tasks, repo, new)),
-        )
-        .await?;
+        let stored = packs.into_iter().map(|(repo, new)| store_patiently(repo, new, self.patience()));
+        futures::future::try_join_all(stored.collect::<Vec<_>>()).await?;
 
         let mutations: Vec<(&Context, &[Record])> =
             group.iter().map(|(s, _)| (&s.context, s.records.as_slice())).collect();
@@ -300,26 +366,68 @@ impl Committer {
             ],
             writes: vec![Write::Put(key, row.into())],
         };
-        let mut tries = 0;
-        loop {
-            match self.kv.commit(batch.clone()).await {
-                Ok(()) => break,
-                Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
-                    tries += 1;
-                    self.tasks.pause(BUSY_PAUSE).await;
+        let mut patience = self.patience();
+        while let Err(error) = self.kv.commit(batch.clone()).await {
+            let error = match error {
+                KvError::PreconditionFailed(_) => {
+                    Error::new(Kind::Internal, "another server has taken over this data directory")
                 }
-                Err(KvError::PreconditionFailed(_)) => {
-                    return Err(Error::new(
-                        Kind::Internal,
-                        "another server has taken over this data directory",
-                    ));
-                }
-                Err(error) => return Err(Error::new(Kind::Internal, error.to_string())),
-            }
+                error => crate::engine::kv_error(error),
+            };
+            patience.wait(error).await?;
         }
+        patience.end();
         self.next += 1;
         self.previous = hash;
         Ok(bytes)
+    }
+}
+
+async fn store_patiently(repo: Arc<Repo>, new: Vec<NewNodes>, mut patience: Patience) -> Result<()> {
+    while let Err(error) = repo.nodes.store(&new).await {
+        patience.wait(error).await?;
+    }
+    patience.end();
+    Ok(())
+}
+
+/// Asking a store again as long as it is busy: it has done nothing, and what was decided cannot be undecided, since
+/// later decisions rest on it. New changes are refused meanwhile.
+struct Patience {
+    shared: Arc<Shared>,
+    tasks: Arc<dyn Tasks>,
+    tries: usize,
+}
+
+impl Patience {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// The given one, if it is no reason to try again.
+    async fn wait(&mut self, error: Error) -> Result<()> {
+        if error.kind != Kind::Busy {
+            return Err(error);
+        }
+        self.tries += 1;
+        if self.tries > BUSY_TRIES_MAX {
+            if self.shared.closing.load(Ordering::Acquire) {
+                return Err(error);
+            }
+            if self.tries == BUSY_TRIES_MAX + 1 {
+                tracing::warn!(error = %error, "changes wait for a busy store; new ones are refused");
+            }
+            self.shared.set(Some(Refusing::Busy(error.message)));
+        }
+        self.tasks.pause(BUSY_PAUSE).await;
+        Ok(())
+    }
+
+    /// The store has done it.
+    fn end(self) {
+        if self.tries > BUSY_TRIES_MAX {
+            tracing::info!("the store takes writes again");
+            self.shared.set(None);
+        }
     }
 }
 
@@ -338,7 +446,9 @@ mod tests {
             writes: vec![Write::Put(keys::EPOCH.into(), 1u64.to_be_bytes().to_vec().into())],
         };
         kv.commit(epoch).await.expect("written");
-        let journal = Journal::start(Arc::new(kv), Arc::new(TokioTasks), 1, 1, [0; 32], Box::new(|_, _| {}));
+        let blobs = Arc::new(millpond_blob::MemoryBlobs::new());
+        let (kv, tasks) = (Arc::new(kv), Arc::new(TokioTasks::default()));
+        let journal = Journal::start(kv, blobs, tasks, 1, 1, [0; 32], Box::new(|_, _| {}));
         let submit = || {
             let submission =
                 Submission { context: Context::default(), records: vec![], nodes: None, created: None };

@@ -6,9 +6,12 @@
 use crate::{Error, Kind, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use millpond_types::limits::LONG_WORK_MAX;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Long work: runs to its end once it has begun, and may wait for futures on the way.
 pub type LongWork = Box<dyn FnOnce(&dyn Wait) + Send>;
@@ -31,7 +34,15 @@ pub trait Wait: Send + Sync {
 
 /// The tokio runtime that the engine was opened in.
 #[derive(Debug)]
-pub struct TokioTasks;
+pub struct TokioTasks {
+    places: Arc<Semaphore>,
+}
+
+impl Default for TokioTasks {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(LONG_WORK_MAX)) }
+    }
+}
 
 impl Tasks for TokioTasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
@@ -43,7 +54,17 @@ impl Tasks for TokioTasks {
     fn long(&self, work: LongWork) -> BoxFuture<'static, ()> {
         let runtime = tokio::runtime::Handle::current();
         let span = tracing::Span::current();
-        tokio::task::spawn_blocking(move || span.in_scope(|| work(&runtime))).map(drop).boxed()
+        let places = self.places.clone();
+        async move {
+            // The place is given back by the thread: the caller may go away before the work is done.
+            let place = places.acquire_owned().await;
+            let work = move || {
+                span.in_scope(|| work(&runtime));
+                drop(place);
+            };
+            drop(tokio::task::spawn_blocking(work).await);
+        }
+        .boxed()
     }
 }
 
@@ -70,4 +91,28 @@ pub(crate) fn wait_for<T: Send>(wait: &dyn Wait, future: impl Future<Output = T>
     let mut output = None;
     wait.wait(std::pin::pin!(async { output = Some(future.await) }));
     output.expect("the future is ready, so it has an output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+
+    /// Each piece of long work holds a thread and waits for a read that needs another.
+    #[test]
+    fn long_work_leaves_threads_for_the_reads_that_it_waits_for() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.enable_all().max_blocking_threads(LONG_WORK_MAX + 1);
+        let runtime = runtime.build().expect("a runtime");
+        let tasks: Arc<dyn Tasks> = Arc::new(TokioTasks::default());
+        let one = |number: usize| {
+            let tasks = tasks.clone();
+            async move {
+                let read = async move { tokio::task::spawn_blocking(move || number).await.expect("read") };
+                tasks.run(move |wait| wait_for(wait, read)).await.expect("done")
+            }
+        };
+        let all = runtime.block_on(join_all((0..LONG_WORK_MAX * 4).map(one)));
+        assert_eq!(all, (0..LONG_WORK_MAX * 4).collect::<Vec<_>>());
+    }
 }

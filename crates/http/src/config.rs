@@ -9,15 +9,24 @@ use crate::messages::{
 };
 use crate::{Options, authenticate};
 use http::StatusCode;
+use millpond_service::{Error, Kind, Service};
 
 /// What storage namespaces on this server begin with.
 pub const NAMESPACE_SCHEME: &str = "local://";
 /// How long an issued address stays good, in seconds (API-3.21).
 const GRACE_PERIOD_SECONDS: u64 = 86_400;
 
-/// `GET /healthcheck`
-pub async fn health(_call: Call) -> Handled {
-    json::done()
+/// `GET /healthcheck`: red only if a restart helps. A full disk is said by the writes that it refuses.
+pub async fn health(call: Call) -> Handled {
+    match failure(&call.service) {
+        None => json::done(),
+        Some(why) => Err(Error::new(Kind::Busy, why).into()),
+    }
+}
+
+/// Why the server should be restarted, if it should.
+pub fn failure(service: &Service) -> Option<String> {
+    service.health().err().filter(|error| error.kind == Kind::Internal).map(|error| error.message)
 }
 
 /// `GET /setup_lakefs`: the first start makes the administrator, so there is never anything to set up.

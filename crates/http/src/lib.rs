@@ -37,6 +37,9 @@ mod validate;
 pub use openapi::document as openapi_document;
 pub use serve::OperationId;
 
+/// Where a load balancer asks whether the server is alive.
+pub const HEALTH_PATH: &str = "/api/v1/healthcheck";
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -97,7 +100,13 @@ async fn answer(State((server, openapi)): State<(Arc<Server>, Bytes)>, request: 
         }
         "/_health" => {
             let id = server.service.installation_id();
-            json::text(StatusCode::OK, format!("alive! Millpond installation {id}\n"))
+            match config::failure(&server.service) {
+                None => json::text(StatusCode::OK, format!("alive! Millpond installation {id}\n")),
+                Some(why) => {
+                    let text = format!("Millpond installation {id}: {why}\n");
+                    json::text(StatusCode::SERVICE_UNAVAILABLE, text)
+                }
+            }
         }
         _ => page::missing(),
     }

@@ -21,6 +21,7 @@ pub struct ServiceDoors {
     /// A closure, so that the router's own type stays behind the door.
     http: Box<dyn Fn(Incomer) -> Answer + Send + Sync>,
     s3_domains: Vec<String>,
+    service: Arc<Service>,
 }
 
 impl ServiceDoors {
@@ -49,6 +50,7 @@ impl ServiceDoors {
             s3: millpond_s3::Door::new(service.clone(), options),
             http: Box::new(http),
             s3_domains: config.s3_domains.clone(),
+            service: service.clone(),
         }
     }
 }
@@ -56,6 +58,12 @@ impl ServiceDoors {
 impl Doors for ServiceDoors {
     fn is_s3(&self, head: &http::request::Parts) -> bool {
         millpond_s3::is_s3(&head.headers, &head.uri, &self.s3_domains)
+    }
+    fn is_health(&self, head: &http::request::Parts) -> bool {
+        head.uri.path() == millpond_http::HEALTH_PATH
+    }
+    fn health(&self) -> Result<(), millpond_service::Error> {
+        self.service.health()
     }
     fn s3(&self, request: Incomer) -> Answer {
         let door = self.s3.clone();

@@ -6,9 +6,10 @@ use crate::data_folder::DataFolder;
 use crate::doors::ServiceDoors;
 use crate::machine::{self, OsRandom, SystemClock};
 use crate::master_key::{self, DataIs};
+use crate::server::body::Pace;
 use crate::server::metrics::Metrics;
 use crate::server::tls::Certificates;
-use crate::server::{Requests, Server, Stopped};
+use crate::server::{Admission, Requests, Server, Stopped};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use millpond_auth::{AdminKeys, Auth, Sealer};
@@ -101,13 +102,15 @@ impl Installation {
     pub async fn serve(self, config: &Config, stop: impl Future<Output = ()>) -> Result<Stopped> {
         let doors = Arc::new(ServiceDoors::new(&self.service, config));
         let upkeep = tokio::spawn(self.metrics.clone().keep_up());
-        let requests = Arc::new(Requests { doors, metrics: self.metrics, log: config.log_requests });
-        let server = Server {
-            listener: self.listener,
-            certificates: self.certificates,
-            requests,
-            connections_max: config.connections_max,
-        };
+        let bounds = config.bounds;
+        let requests = Arc::new(Requests {
+            doors,
+            metrics: self.metrics,
+            log: config.log_requests,
+            admission: Admission::new(&bounds),
+            pace: Pace::from(&bounds),
+        });
+        let server = Server { listener: self.listener, certificates: self.certificates, requests, bounds };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = %self.address,

@@ -80,7 +80,7 @@ enum ConfigVerb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return report(&anyhow::Error::new(error).context("start the runtime")),
     };
@@ -88,6 +88,11 @@ fn main() -> ExitCode {
     // Reads of a terminal and connections that were cut off may still be pending.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| report(&error))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = millpond_types::limits::BLOCKING_THREADS_MAX;
+    tokio::runtime::Builder::new_multi_thread().max_blocking_threads(threads).enable_all().build()
 }
 
 async fn run(cli: Cli) -> Result<ExitCode> {
@@ -158,6 +163,14 @@ mod tests {
         for setting in config::SETTINGS {
             assert!(help.contains(setting.variable), "--help lacks {}", setting.variable);
         }
+    }
+
+    /// What `engine::tasks` relies on.
+    #[test]
+    fn long_work_leaves_threads() {
+        use millpond_types::limits::{BLOCKING_THREADS_MAX, LONG_WORK_MAX};
+        const { assert!(LONG_WORK_MAX * 2 < BLOCKING_THREADS_MAX) }
+        assert!(runtime().is_ok());
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl Service {
         self.engine.close().await
     }
 
+    /// Whether changes are accepted; for everybody to ask.
+    ///
+    /// # Errors
+    /// `Busy` while the disk is full or too slow, `Internal` when only a restart helps.
+    pub fn health(&self) -> Result<()> {
+        self.engine.health()
+    }
+
     /// Checks an access key and its secret in constant time.
     pub async fn authenticate_key(&self, access_key_id: &str, secret: &str) -> Result<Principal> {
         let name = self.auth.check(access_key_id, secret).map_err(auth_error)?;

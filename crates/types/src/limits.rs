@@ -129,6 +129,18 @@ limits! {
     UNWANTED_BYTES_MAX: usize = 1024 * 1024, "the connection is closed";
     /// How long that may take, in seconds.
     UNWANTED_SECONDS_MAX: u64 = 2, "the connection is closed";
+    /// Memory that the body of one request takes at most, in bytes: a small object until its hash is known, or pieces
+    /// of a large one on their way to disk.
+    BODY_HELD_BYTES_MAX: u64 = 2 * 1024 * 1024, "-";
+    /// How long a request waits for that memory, in seconds.
+    BODY_MEMORY_WAIT_SECONDS: u64 = 10, "503; S3 `SlowDown`";
+    /// Memory that responses on their way take together, in bytes: the more there are, the smaller their pieces.
+    READ_MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024, "-";
+    /// Threads that may wait for the disk.
+    BLOCKING_THREADS_MAX: usize = 256, "waits";
+    /// Pieces of long work (cold listings, diffs, merges) at a time. Each holds one of those threads and waits for reads
+    /// that need another: were there as many as threads, all would wait for ever.
+    LONG_WORK_MAX: usize = 64, "waits";
 
     /// Mutations that wait for the disk at a time.
     JOURNAL_QUEUE_MUTATIONS_MAX: u64 = 50_000, "503; S3 `SlowDown`";

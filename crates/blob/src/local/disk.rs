@@ -29,6 +29,10 @@ impl Fuse {
             Some(why) => Err(BlobError::Failed(format!("no writes until a restart, because earlier: {why}"))),
         }
     }
+    /// Why, once it is blown.
+    pub fn why(&self) -> Option<&str> {
+        self.blown.get().map(String::as_str)
+    }
     /// Refuses every later write; the error is for the write that found out.
     pub fn blow(&self, what: &str, cause: &io::Error) -> BlobError {
         let why = format!("{what}: {cause}");

@@ -265,6 +265,10 @@ impl Blobs for LocalBlobs {
     fn damage(&self) -> Vec<Damage> {
         self.shared.small.damage()
     }
+
+    fn failure(&self) -> Option<String> {
+        self.shared.disk.fuse.why().map(str::to_owned)
+    }
 }
 
 impl Shared {

@@ -23,4 +23,5 @@ pub use copy::CopyRequest;
 pub use list::Snapshot;
 pub use put::ObjectWriter;
 pub use read::OpenObject;
+pub(crate) use read::Reads;
 pub use upload::PartWriter;

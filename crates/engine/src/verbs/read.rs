@@ -11,12 +11,44 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use millpond_blob::BlobReader;
+use millpond_types::limits::READ_MEMORY_BYTES_MAX;
 use millpond_types::{Content, ObjectPath, RefExpr, RepositoryName};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of one read.
-const READ_BYTES: u64 = 1024 * 1024;
+/// Most bytes of one read.
+const READ_BYTES_MAX: u64 = 1024 * 1024;
+/// Fewest: a block of the store, which is read and checked whole.
+const READ_BYTES_MIN: u64 = 64 * 1024;
+
+/// The reads that are under way. Each holds a piece, for as long as its client likes: the more there are, the
+/// smaller their pieces, so that a thousand slow readers do not take a gigabyte.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(Arc<AtomicU64>);
+
+/// One of them.
+struct Read(Arc<AtomicU64>);
+
+impl Reads {
+    fn begin(&self) -> Read {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Read(self.0.clone())
+    }
+}
+
+impl Read {
+    fn bytes(&self) -> u64 {
+        let share = READ_MEMORY_BYTES_MAX / self.0.load(Ordering::Relaxed).max(1);
+        (share / READ_BYTES_MIN * READ_BYTES_MIN).clamp(READ_BYTES_MIN, READ_BYTES_MAX)
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// An object opened for reading: one state of it, whatever happens to its path meanwhile.
 pub struct OpenObject {
@@ -117,7 +149,7 @@ impl OpenObject {
     /// The bytes of a range within the object, in pieces. Each block is checked before it is given.
     pub fn read(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
         match &self.source {
-            Source::Whole(reader) => pieces(reader.clone(), range),
+            Source::Whole(reader) => pieces(reader.clone(), range, self.engine.reads.begin()),
             Source::Parts(manifest) => {
                 let (engine, repo) = (self.engine.clone(), self.repo.clone());
                 let wanted = manifest.cover(range);
@@ -126,7 +158,7 @@ impl OpenObject {
                         let (engine, key) = (engine.clone(), crate::keys::data(repo.uid, &name));
                         async move {
                             match engine.blobs.open(&key).await {
-                                Ok(reader) => pieces(reader, within),
+                                Ok(reader) => pieces(reader, within, engine.reads.begin()),
                                 Err(e) => futures::stream::once(async { Err(store_error(e)) }).boxed(),
                             }
                         }
@@ -138,15 +170,15 @@ impl OpenObject {
     }
 }
 
-fn pieces(reader: Arc<dyn BlobReader>, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+fn pieces(reader: Arc<dyn BlobReader>, range: Range<u64>, read: Read) -> BoxStream<'static, Result<Bytes>> {
     futures::stream::unfold(range.start, move |at| {
-        let (reader, end) = (reader.clone(), range.end);
+        let (reader, end, bytes) = (reader.clone(), range.end, read.bytes());
         async move {
             if at >= end {
                 return None;
             }
             // Whole blocks of the store, so that none is read and checked twice.
-            let next = ((at / READ_BYTES + 1) * READ_BYTES).min(end);
+            let next = ((at / bytes + 1) * bytes).min(end);
             match reader.read(at..next).await {
                 Ok(bytes) => Some((Ok(bytes), next)),
                 Err(e) => Some((Err(store_error(e)), end)),
@@ -154,4 +186,26 @@ fn pieces(reader: Arc<dyn BlobReader>, range: Range<u64>) -> BoxStream<'static, 
         }
     })
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_reads_together_keep_to_their_memory() {
+        let reads = Reads::default();
+        let mut held = vec![reads.begin()];
+        assert_eq!(held[0].bytes(), READ_BYTES_MAX, "alone");
+        let most = READ_MEMORY_BYTES_MAX / READ_BYTES_MIN;
+        while (held.len() as u64) < most {
+            held.push(reads.begin());
+            let bytes = held[0].bytes();
+            assert!(bytes % READ_BYTES_MIN == 0 && bytes * held.len() as u64 <= READ_MEMORY_BYTES_MAX);
+        }
+        held.push(reads.begin());
+        assert_eq!(held[0].bytes(), READ_BYTES_MIN, "blocks are read whole");
+        held.truncate(1);
+        assert_eq!(held[0].bytes(), READ_BYTES_MAX, "alone again");
+    }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod damage;
+mod failing;
+mod faults;
 mod fencing;
 mod fsck;
 mod gate;

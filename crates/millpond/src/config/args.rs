@@ -20,6 +20,13 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("log.level", "log-level"),
     ("log.requests", "log-requests"),
     ("connections_max", "connections-max"),
+    ("requests_max", "requests-max"),
+    ("body_memory_mib", "body-memory-mib"),
+    ("body_rate_min", "body-rate-min"),
+    ("timeouts.first_request", "first-request-timeout"),
+    ("timeouts.head", "head-timeout"),
+    ("timeouts.idle", "idle-timeout"),
+    ("timeouts.stalled", "stalled-timeout"),
 ];
 
 /// Flags of a server. Each can also be set by its variable or in millpond.toml.
@@ -78,6 +85,32 @@ pub struct ServerArgs {
     /// [default: 2048]
     #[arg(long, value_name = "NUMBER")]
     pub connections_max: Option<String>,
+    /// Requests in work at the same time, a quarter kept for reads; more are answered 503
+    /// [env: MILLPOND_REQUESTS_MAX] [default: 2048]
+    #[arg(long, value_name = "NUMBER")]
+    pub requests_max: Option<String>,
+    /// Memory that bodies of requests may take together, in MiB; more of them wait 10 s, then get 503
+    /// [env: MILLPOND_BODY_MEMORY_MIB] [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub body_memory_mib: Option<String>,
+    /// Bytes a second of a body below which a client is cut off [env: MILLPOND_BODY_RATE_MIN]
+    /// [default: 1024]
+    #[arg(long, value_name = "BYTES")]
+    pub body_rate_min: Option<String>,
+    /// From connecting to the first request, TLS included [env: MILLPOND_FIRST_REQUEST_TIMEOUT]
+    /// [default: 20]
+    #[arg(long, value_name = "SECONDS")]
+    pub first_request_timeout: Option<String>,
+    /// From the first byte of a request's head to its last [env: MILLPOND_HEAD_TIMEOUT] [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub head_timeout: Option<String>,
+    /// Between requests of a connection [env: MILLPOND_IDLE_TIMEOUT] [default: 75]
+    #[arg(long, value_name = "SECONDS")]
+    pub idle_timeout: Option<String>,
+    /// For a client that takes nothing of a response, and for the rate of bodies
+    /// [env: MILLPOND_STALLED_TIMEOUT] [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub stalled_timeout: Option<String>,
 }
 
 impl ServerArgs {
@@ -101,6 +134,13 @@ impl ServerArgs {
             ("log.level", "log-level", self.log_level.clone()),
             ("log.requests", "log-requests", self.log_requests.clone()),
             ("connections_max", "connections-max", self.connections_max.clone()),
+            ("requests_max", "requests-max", self.requests_max.clone()),
+            ("body_memory_mib", "body-memory-mib", self.body_memory_mib.clone()),
+            ("body_rate_min", "body-rate-min", self.body_rate_min.clone()),
+            ("timeouts.first_request", "first-request-timeout", self.first_request_timeout.clone()),
+            ("timeouts.head", "head-timeout", self.head_timeout.clone()),
+            ("timeouts.idle", "idle-timeout", self.idle_timeout.clone()),
+            ("timeouts.stalled", "stalled-timeout", self.stalled_timeout.clone()),
         ]
         .into_iter()
         .filter_map(|(name, flag, value)| Some((name, flag, value?)))

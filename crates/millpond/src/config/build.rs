@@ -1,8 +1,10 @@
 //! Values become types here, once; what is wrong is said with where it came from.
 
 use super::{Origin, Surroundings, Values};
+use crate::server::Bounds;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 /// Everything a server needs to know.
@@ -29,8 +31,8 @@ pub struct Config {
     pub log_targets: Targets,
     /// Which requests to write to it.
     pub log_requests: LogRequests,
-    /// Connections at the same time.
-    pub connections_max: usize,
+    /// How much at a time, and how long.
+    pub bounds: Bounds,
 }
 
 /// PEM files.
@@ -61,6 +63,71 @@ pub enum LogRequests {
     /// None.
     None,
 }
+
+/// A number among the settings.
+pub struct Bound {
+    /// The setting.
+    pub name: &'static str,
+    max: u64,
+    set: fn(&mut Bounds, u64),
+    /// Its value.
+    pub of: fn(&Bounds) -> u64,
+}
+
+/// All of them. Times are in seconds.
+pub const BOUNDS: &[Bound] = &[
+    Bound {
+        name: "connections_max",
+        max: 1_000_000,
+        set: |bounds, n| bounds.connections_max = n as usize,
+        of: |bounds| bounds.connections_max as u64,
+    },
+    Bound {
+        name: "requests_max",
+        max: 1_000_000,
+        set: |bounds, n| bounds.requests_max = n as usize,
+        of: |bounds| bounds.requests_max as u64,
+    },
+    Bound {
+        name: "body_memory_mib",
+        max: 1_000_000,
+        set: |bounds, n| bounds.body_memory_bytes = (n as usize) << 20,
+        of: |bounds| bounds.body_memory_bytes as u64 >> 20,
+    },
+    Bound {
+        name: "body_rate_min",
+        max: 1_000_000_000,
+        set: |bounds, n| bounds.body_rate_min = n,
+        of: |bounds| bounds.body_rate_min,
+    },
+    Bound {
+        name: "timeouts.first_request",
+        max: TIME_MAX,
+        set: |bounds, n| bounds.first_request = Duration::from_secs(n),
+        of: |bounds| bounds.first_request.as_secs(),
+    },
+    Bound {
+        name: "timeouts.head",
+        max: TIME_MAX,
+        set: |bounds, n| bounds.head = Duration::from_secs(n),
+        of: |bounds| bounds.head.as_secs(),
+    },
+    Bound {
+        name: "timeouts.idle",
+        max: TIME_MAX,
+        set: |bounds, n| bounds.idle = Duration::from_secs(n),
+        of: |bounds| bounds.idle.as_secs(),
+    },
+    Bound {
+        name: "timeouts.stalled",
+        max: TIME_MAX,
+        set: |bounds, n| bounds.stalled = Duration::from_secs(n),
+        of: |bounds| bounds.stalled.as_secs(),
+    },
+];
+
+/// A day, in seconds.
+const TIME_MAX: u64 = 86_400;
 
 /// What stands between the items of a list setting: paths may hold commas, host names no colon.
 pub fn separator(name: &str) -> &'static str {
@@ -123,11 +190,14 @@ impl Config {
         };
         let log_targets = log_targets(text("log.level").unwrap_or("info"))
             .ok_or_else(|| wrong("log.level", "error, warn, info, debug or trace, also per module"))?;
-        let connections_max = match text("connections_max").map(str::parse::<usize>) {
-            Some(Ok(number @ 1..=1_000_000)) => number,
-            None => 2048,
-            Some(_) => return Err(wrong("connections_max", "a number from 1 to 1000000")),
-        };
+        let mut bounds = Bounds::default();
+        for bound in BOUNDS {
+            match text(bound.name).map(str::parse::<u64>) {
+                None => {}
+                Some(Ok(number)) if (1..=bound.max).contains(&number) => (bound.set)(&mut bounds, number),
+                Some(_) => return Err(wrong(bound.name, &format!("a number from 1 to {}", bound.max))),
+            }
+        }
         let listen = text("listen").unwrap_or("127.0.0.1:8000");
         if !listen
             .rsplit_once(':')
@@ -151,7 +221,7 @@ impl Config {
             log_format,
             log_targets,
             log_requests,
-            connections_max,
+            bounds,
         })
     }
 }
@@ -224,6 +294,7 @@ mod tests {
             (&[("log.level", "loud=very")], "log.level"),
             (&[("log.requests", "some")], "errors"),
             (&[("connections_max", "0")], "connections_max"),
+            (&[("timeouts.head", "86401")], "from 1 to 86400"),
             (&[("master_key_file", "/work/d/master.key")], "lies in the data directory"),
         ];
         for (pairs, part) in table {

@@ -13,6 +13,7 @@ pub use build::{Config, LogFormat, LogRequests, TlsFiles};
 pub use explain::explain;
 
 use crate::machine;
+use crate::server::Bounds;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +49,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.level", "MILLPOND_LOG_LEVEL"),
     setting("log.requests", "MILLPOND_LOG_REQUESTS"),
     setting("connections_max", "MILLPOND_CONNECTIONS_MAX"),
+    setting("requests_max", "MILLPOND_REQUESTS_MAX"),
+    setting("body_memory_mib", "MILLPOND_BODY_MEMORY_MIB"),
+    setting("body_rate_min", "MILLPOND_BODY_RATE_MIN"),
+    setting("timeouts.first_request", "MILLPOND_FIRST_REQUEST_TIMEOUT"),
+    setting("timeouts.head", "MILLPOND_HEAD_TIMEOUT"),
+    setting("timeouts.idle", "MILLPOND_IDLE_TIMEOUT"),
+    setting("timeouts.stalled", "MILLPOND_STALLED_TIMEOUT"),
 ];
 
 /// Where a value came from.
@@ -136,9 +144,9 @@ fn defaults(around: &Surroundings<'_>) -> Values {
         ("log.level", Some("info".to_owned())),
         // Each line costs about as much as a small read, so the default names what went wrong.
         ("log.requests", Some("errors".to_owned())),
-        ("connections_max", Some("2048".to_owned())),
     ]
     .into_iter()
+    .chain(build::BOUNDS.iter().map(|bound| (bound.name, Some((bound.of)(&Bounds::default()).to_string()))))
     .filter_map(|(name, text)| Some((name, Value { text: text?, origin: Origin::Default })))
     .collect()
 }

@@ -1,6 +1,8 @@
 //! Bodies as they pass: requests must make progress and are not cut off unheard, responses are counted to
 //! their end.
 
+use super::activity::Running;
+use super::bounds::Bounds;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -26,11 +28,6 @@ pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
     http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Time spent waiting for a client in which at least [`PROGRESS_BYTES_MIN`] must come.
-const PROGRESS_WINDOW: Duration = Duration::from_secs(60);
-/// About one kilobyte a second: below that a connection is held, not used.
-const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
-
 /// How long a client may go on with a body that nobody wants: a server that closes on unread bytes resets the
 /// connection, and the client never reads the answer.
 const UNWANTED_TIME_MAX: Duration = Duration::from_secs(UNWANTED_SECONDS_MAX);
@@ -41,7 +38,7 @@ pub struct TooSlow;
 
 impl fmt::Display for TooSlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client sent too little of the body for a minute")
+        f.write_str("the client sent too little of the body for too long")
     }
 }
 
@@ -55,6 +52,7 @@ pub struct RequestBody<B: Source> {
     /// There until it is dropped.
     body: Option<B>,
     received: Arc<AtomicU64>,
+    pace: Pace,
     expects_continue: bool,
     begun: Arc<AtomicBool>,
     is_over: bool,
@@ -64,6 +62,22 @@ pub struct RequestBody<B: Source> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// How much must come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Time spent waiting for the client.
+    pub window: Duration,
+    /// Bytes that must come in it.
+    pub bytes_min: u64,
+}
+
+impl From<&Bounds> for Pace {
+    fn from(bounds: &Bounds) -> Self {
+        let bytes_min = bounds.body_rate_min.saturating_mul(bounds.stalled.as_secs());
+        Self { window: bounds.stalled, bytes_min }
+    }
+}
+
 /// What a [`RequestBody`] watches.
 pub trait Source: Body<Data = Bytes> + Unpin + Send + 'static {}
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Source for B {}
@@ -71,10 +85,11 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Source for B {}
 impl<B: Source> RequestBody<B> {
     /// Watches a body; `received` counts its bytes. `expects_continue`: the client sends nothing before it is
     /// asked to.
-    pub fn new(body: B, received: Arc<AtomicU64>, expects_continue: bool) -> Self {
+    pub fn new(body: B, received: Arc<AtomicU64>, pace: Pace, expects_continue: bool) -> Self {
         Self {
             body: Some(body),
             received,
+            pace,
             expects_continue,
             begun: Arc::default(),
             is_over: false,
@@ -92,10 +107,10 @@ impl<B: Source> RequestBody<B> {
 
     /// Closes the window if it is over; whether enough came in it.
     fn may_go_on(&mut self) -> bool {
-        if self.waited < PROGRESS_WINDOW {
+        if self.waited < self.pace.window {
             return true;
         }
-        let enough = self.bytes_in_window >= PROGRESS_BYTES_MIN;
+        let enough = self.bytes_in_window >= self.pace.bytes_min;
         (self.waited, self.bytes_in_window) = (Duration::ZERO, 0);
         enough
     }
@@ -123,7 +138,7 @@ where
                 return Poll::Ready(Some(answer));
             }
             let since = *this.waiting_since.get_or_insert_with(Instant::now);
-            let left = PROGRESS_WINDOW.saturating_sub(this.waited);
+            let left = this.pace.window.saturating_sub(this.waited);
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(left)));
             ready!(timer.as_mut().poll(cx));
             this.waited += since.elapsed();
@@ -206,9 +221,10 @@ impl Ending {
     }
 }
 
-/// A response body that says once how it ended and how many bytes it had.
+/// A response body that says whose turn it is, and once how it ended and how many bytes it had.
 pub struct Observed<B, F: FnOnce(Ending, u64)> {
     body: B,
+    running: Running,
     bytes: u64,
     ending: Ending,
     at_end: Option<F>,
@@ -216,9 +232,11 @@ pub struct Observed<B, F: FnOnce(Ending, u64)> {
 
 impl<B: Body, F: FnOnce(Ending, u64)> Observed<B, F> {
     /// Watches a body.
-    pub fn new(body: B, at_end: F) -> Self {
+    pub fn new(body: B, mut running: Running, at_end: F) -> Self {
+        // The head comes first; until the client has taken it, nobody asks for the body.
+        running.turn(true);
         let ending = if body.is_end_stream() { Ending::Complete } else { Ending::Aborted };
-        Self { body, bytes: 0, ending, at_end: Some(at_end) }
+        Self { body, running, bytes: 0, ending, at_end: Some(at_end) }
     }
 }
 
@@ -234,7 +252,9 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.running.turn(false);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.running.turn(true);
         match &frame {
             Some(Ok(frame)) => {
                 self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -266,12 +286,17 @@ impl<B, F: FnOnce(Ending, u64)> Drop for Observed<B, F> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::activity::Activity;
     use super::*;
     use futures::StreamExt;
     use http_body_util::StreamBody;
     use std::sync::Mutex;
 
     type Piece = Result<Frame<Bytes>, BoxError>;
+
+    fn pace() -> Pace {
+        Pace::from(&Bounds::default())
+    }
 
     /// Pieces of some size, one every so many seconds.
     fn dripping(
@@ -289,7 +314,7 @@ mod tests {
     async fn receive(
         body: impl Body<Data = Bytes, Error = BoxError> + Unpin + Send + 'static,
     ) -> Result<usize, BoxError> {
-        Ok(RequestBody::new(body, Arc::default(), false).collect().await?.to_bytes().len())
+        Ok(RequestBody::new(body, Arc::default(), pace(), false).collect().await?.to_bytes().len())
     }
 
     #[tokio::test(start_paused = true)]
@@ -302,7 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_server_cuts_nobody() {
-        let mut body = RequestBody::new(dripping(10, 1, 50), Arc::default(), false);
+        let mut body = RequestBody::new(dripping(10, 1, 50), Arc::default(), pace(), false);
         while let Some(frame) = body.frame().await {
             frame.expect("never cut");
             sleep(Duration::from_secs(100)).await;
@@ -312,7 +337,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn received_bytes_are_counted() {
         let received = Arc::new(AtomicU64::new(0));
-        RequestBody::new(dripping(7, 1, 3), received.clone(), false).collect().await.expect("complete");
+        RequestBody::new(dripping(7, 1, 3), received.clone(), pace(), false)
+            .collect()
+            .await
+            .expect("complete");
         assert_eq!(received.load(Ordering::Relaxed), 21);
     }
 
@@ -329,7 +357,7 @@ mod tests {
             }
         });
         let pieces = StreamBody::new(Box::pin(pieces));
-        let mut body = RequestBody::new(pieces, Arc::default(), expects_continue);
+        let mut body = RequestBody::new(pieces, Arc::default(), pace(), expects_continue);
         for _ in 0..after {
             body.frame().await.expect("a frame").expect("never cut");
         }
@@ -357,7 +385,7 @@ mod tests {
     async fn ending_of(body: ResponseBody, frames: usize) -> (Ending, u64) {
         let seen = Arc::new(Mutex::new(None));
         let note = seen.clone();
-        let mut body = Observed::new(body, move |ending, bytes| {
+        let mut body = Observed::new(body, Arc::new(Activity::default()).begin(), move |ending, bytes| {
             assert!(note.lock().expect("unpoisoned").replace((ending, bytes)).is_none(), "told once");
         });
         for _ in 0..frames {

@@ -4,6 +4,7 @@
 //! How long a *body* may take is decided in [`super::body`], where it is known that somebody waits for it; an
 //! idle connection is closed by the HTTP library.
 
+use super::bounds::Bounds;
 use super::framing::{Finding, Framing};
 use millpond_types::limits::UNWANTED_SECONDS_MAX;
 use std::io;
@@ -14,11 +15,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-
-/// Time for a head, from its first byte to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time without the peer taking a single byte of what waits for it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What requests of a connection need to know of it: what was seen that makes everything from there on
 /// untrustworthy, if anything.
@@ -53,6 +49,10 @@ pub struct Guarded<S> {
     stream: S,
     framing: Framing,
     suspicion: Arc<Suspicion>,
+    /// Time for a head, from its first byte to its last.
+    head_max: Duration,
+    /// Time without the peer taking a single byte of what waits for it.
+    write_max: Duration,
     /// Nothing more is read: what comes is the rest of a head that is too large.
     is_cut: bool,
     is_shut: bool,
@@ -64,11 +64,13 @@ pub struct Guarded<S> {
 
 impl<S> Guarded<S> {
     /// Guards a stream.
-    pub fn new(stream: S, suspicion: Arc<Suspicion>) -> Self {
+    pub fn new(stream: S, suspicion: Arc<Suspicion>, bounds: &Bounds) -> Self {
         Self {
             stream,
             framing: Framing::new(),
             suspicion,
+            head_max: bounds.head,
+            write_max: bounds.stalled,
             is_cut: false,
             is_shut: false,
             last: 0,
@@ -119,7 +121,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 if !this.framing.is_in_head() {
                     this.head = None;
                 } else if this.head.is_none() {
-                    this.head = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+                    this.head = Some(Box::pin(sleep(this.head_max)));
                 }
                 Poll::Ready(Ok(()))
             }
@@ -143,7 +145,8 @@ impl<S> Guarded<S> {
             self.write = None;
             return outcome;
         }
-        let timer = self.write.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        let write_max = self.write_max;
+        let timer = self.write.get_or_insert_with(|| Box::pin(sleep(write_max)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
     }
@@ -209,7 +212,8 @@ mod tests {
     async fn a_head_that_never_ends_is_cut() {
         let (mut client, server) = duplex(1024);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a").await.expect("written");
-        let error = read_all(Guarded::new(server, Arc::default())).await.expect_err("cut");
+        let error =
+            read_all(Guarded::new(server, Arc::default(), &Bounds::default())).await.expect_err("cut");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -221,7 +225,8 @@ mod tests {
                 sleep(Duration::from_secs(3)).await;
             }
         });
-        let error = read_all(Guarded::new(server, Arc::default())).await.expect_err("cut");
+        let error =
+            read_all(Guarded::new(server, Arc::default(), &Bounds::default())).await.expect_err("cut");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         slow.await.expect("ends");
     }
@@ -230,15 +235,20 @@ mod tests {
     async fn a_quiet_connection_between_requests_is_left_to_the_library() {
         let (mut client, server) = duplex(1024);
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
-        let reading =
-            tokio::time::timeout(Duration::from_secs(300), read_all(Guarded::new(server, Arc::default())));
+        let reading = tokio::time::timeout(
+            Duration::from_secs(300),
+            read_all(Guarded::new(server, Arc::default(), &Bounds::default())),
+        );
         assert!(reading.await.is_err(), "still open");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut() {
         let (_client, server) = duplex(16);
-        let error = Guarded::new(server, Arc::default()).write_all(&[0; 64]).await.expect_err("cut");
+        let error = Guarded::new(server, Arc::default(), &Bounds::default())
+            .write_all(&[0; 64])
+            .await
+            .expect_err("cut");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -247,7 +257,7 @@ mod tests {
         let (mut client, server) = duplex(1024);
         let suspicion = Arc::new(Suspicion::default());
         client.write_all(b"GET / HTTP/1.1\r\nContent-Length: 1\r\n").await.expect("written");
-        let mut guarded = Guarded::new(server, suspicion.clone());
+        let mut guarded = Guarded::new(server, suspicion.clone(), &Bounds::default());
         let mut buffer = [0; 256];
         assert!(guarded.read(&mut buffer).await.expect("read") > 0);
         assert_eq!(suspicion.is(), None);

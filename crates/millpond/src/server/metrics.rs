@@ -4,6 +4,7 @@ use crate::machine;
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use millpond_service::{Error, Kind};
 use std::time::Duration;
 
 const SECONDS: &str = "millpond_request_duration_seconds";
@@ -11,7 +12,9 @@ const REQUESTS: &str = "millpond_requests_total";
 const RECEIVED: &str = "millpond_received_bytes_total";
 const SENT: &str = "millpond_sent_bytes_total";
 const CONNECTIONS: &str = "millpond_connections";
+const SHED_REQUESTS: &str = "millpond_requests_shed_total";
 const SHED: &str = "millpond_connections_shed_total";
+const WRITES_REFUSED: &str = "millpond_writes_refused";
 
 /// From a cached read to a long upload.
 const BUCKETS: &[f64] = &[
@@ -40,6 +43,14 @@ impl Metrics {
         describe_counter!(SENT, "Bytes of response bodies");
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(SHED, "Connections refused because there were too many");
+        describe_counter!(
+            SHED_REQUESTS,
+            "Requests refused because there was too much to do, by what there was too much of"
+        );
+        describe_gauge!(
+            WRITES_REFUSED,
+            "1 while no change is accepted: busy ends by itself (a full disk when there is room), failed by a restart"
+        );
         describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
         describe_gauge!("process_open_fds", "Open file descriptors");
         describe_gauge!("process_threads", "Threads");
@@ -61,7 +72,11 @@ impl Metrics {
     }
 
     /// The text of now.
-    pub fn render(&self) -> String {
+    pub fn render(&self, health: &Result<(), Error>) -> String {
+        let kind = health.as_ref().err().map(|error| error.kind);
+        for (reason, refuses) in [("busy", Kind::Busy), ("failed", Kind::Internal)] {
+            gauge!(WRITES_REFUSED, "reason" => reason).set(f64::from(u8::from(kind == Some(refuses))));
+        }
         let usage = machine::usage();
         gauge!("process_resident_memory_bytes").set(usage.resident_bytes as f64);
         gauge!("process_open_fds").set(usage.open_files as f64);
@@ -118,6 +133,11 @@ impl Drop for OpenConnection {
 }
 
 /// A connection was refused.
-pub fn shed() {
+pub fn shed_connection() {
     counter!(SHED).increment(1);
+}
+
+/// A request was refused.
+pub fn shed_request(reason: &'static str) {
+    counter!(SHED_REQUESTS, "reason" => reason).increment(1);
 }

@@ -3,15 +3,21 @@
 //! It owns what happens before and around a request: TLS, limits on connections and on waiting, orderly
 //! stop. It does not know what a request means; [`Doors`] does.
 
+mod activity;
+mod admission;
 pub mod body;
+mod bounds;
 mod framing;
 mod guard;
 pub mod metrics;
 mod request;
 pub mod tls;
 
+pub use admission::Admission;
+pub use bounds::Bounds;
 pub use request::{Doors, Operation, Requests, boxed};
 
+use activity::Verdict;
 use guard::{Guarded, Suspicion};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,25 +30,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tls::Certificates;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// Time from accepting a connection to its first request, TLS handshake included.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time that a connection may be idle between requests. Longer than the pools of SDKs keep theirs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time for running requests to end after the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time that a refused connection has to read the refusal.
-const SHED_TIMEOUT: Duration = Duration::from_secs(1);
-/// Refusals in work at the same time; beyond that connections are closed without a word.
+/// Time that a connection beyond the bound has to ask for its refusal and read it.
+const SHED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections beyond the bound at the same time; still more are closed without a word.
 const SHEDDING_MAX: usize = 256;
+/// Streams that an HTTP/2 client has taken back before we looked at them; one with more is a flood (CVE-2023-44487).
+const STREAMS_TAKEN_BACK_MAX: usize = 20;
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
@@ -54,8 +57,8 @@ pub struct Server {
     pub certificates: Option<Arc<Certificates>>,
     /// What answers.
     pub requests: Arc<Requests>,
-    /// Connections at the same time.
-    pub connections_max: usize,
+    /// How much at a time, and how long.
+    pub bounds: Bounds,
 }
 
 /// How the stop went.
@@ -73,7 +76,7 @@ impl Server {
         let tls =
             self.certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.server_config()));
         let watching = self.certificates.clone().map(|certificates| tokio::spawn(certificates.watch()));
-        let slots = Arc::new(Semaphore::new(self.connections_max));
+        let slots = Arc::new(Semaphore::new(self.bounds.connections_max));
         let shedding = Arc::new(Semaphore::new(SHEDDING_MAX));
         let (stopping, stopped) = watch::channel(false);
         // Closed when the last connection has dropped its sender.
@@ -93,29 +96,32 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                metrics::shed();
-                if let Ok(permit) = shedding.clone().try_acquire_owned() {
-                    let secure = tls.is_some();
-                    tokio::spawn(async move {
-                        drop(timeout(SHED_TIMEOUT, shed(stream, secure)).await);
-                        drop(permit);
-                    });
+            // One connection too many is answered all the same, with a refusal that its client understands; a
+            // health check on it is answered well.
+            let (slot, over) = match slots.clone().try_acquire_owned() {
+                Ok(slot) => (slot, false),
+                Err(_) => {
+                    metrics::shed_connection();
+                    let Ok(slot) = shedding.clone().try_acquire_owned() else { continue };
+                    (slot, true)
                 }
-                continue;
             };
             let accepted = Accepted {
                 stream,
                 peer,
                 tls: tls.clone(),
+                over,
                 requests: self.requests.clone(),
+                bounds: self.bounds,
                 stopped: stopped.clone(),
             };
             let alive = alive.clone();
             tokio::spawn(async move {
                 let open = metrics::OpenConnection::new();
-                if let Err(error) = accepted.serve().await {
-                    tracing::debug!(%peer, %error, "a connection failed");
+                let longest = if over { SHED_TIMEOUT } else { Duration::MAX };
+                match timeout(longest, accepted.serve()).await {
+                    Ok(Ok(())) | Err(_) => {}
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection failed"),
                 }
                 drop((open, slot, alive));
             });
@@ -138,7 +144,9 @@ struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
+    over: bool,
     requests: Arc<Requests>,
+    bounds: Bounds,
     stopped: watch::Receiver<bool>,
 }
 
@@ -146,10 +154,11 @@ type ServeError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Accepted {
     async fn serve(self) -> Result<(), ServeError> {
-        let Self { stream, peer, tls, requests, mut stopped } = self;
+        let Self { stream, peer, tls, over, requests, bounds, mut stopped } = self;
         stream.set_nodelay(true)?;
-        let connection = Connection { peer, secure: false, suspicion: Arc::default() };
-        let Some(tls) = tls else { return serve_stream(stream, connection, requests, stopped).await };
+        let (suspicion, activity) = (Arc::default(), Arc::default());
+        let connection = Connection { peer, secure: false, over, suspicion, activity };
+        let Some(tls) = tls else { return serve_stream(stream, connection, requests, bounds, stopped).await };
         let opening = async {
             if speaks_tls(&stream).await? {
                 Ok(Opened::Tls(Box::new(tls.accept(stream).await?)))
@@ -158,14 +167,15 @@ impl Accepted {
             }
         };
         let opened: io::Result<Opened> = tokio::select! {
-            opened = timeout(FIRST_REQUEST_TIMEOUT, opening) => opened.map_err(io::Error::from).flatten(),
+            opened = timeout(bounds.first_request, opening) => opened.map_err(io::Error::from).flatten(),
             // Nothing was asked yet, so nothing is lost.
             _ = stopped.wait_for(|&stopped| stopped) => return Ok(()),
         };
         match opened? {
-            Opened::Plain(stream) => serve_stream(stream, connection, requests, stopped).await,
+            Opened::Plain(stream) => serve_stream(stream, connection, requests, bounds, stopped).await,
             Opened::Tls(stream) => {
-                serve_stream(stream, Connection { secure: true, ..connection }, requests, stopped).await
+                let connection = Connection { secure: true, ..connection };
+                serve_stream(stream, connection, requests, bounds, stopped).await
             }
         }
     }
@@ -187,33 +197,38 @@ async fn serve_stream<S>(
     stream: S,
     connection: Connection,
     requests: Arc<Requests>,
+    bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let suspicion: Arc<Suspicion> = connection.suspicion.clone();
-    let was_asked = Arc::new(AtomicBool::new(false));
-    let asked = was_asked.clone();
+    let activity = connection.activity.clone();
     let service = service_fn(move |request| {
-        asked.store(true, Ordering::Relaxed);
-        let answer = requests.clone().answer(connection.clone(), request);
+        let running = connection.activity.begin();
+        let answer = requests.clone().answer(connection.clone(), running, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let builder = http_builder();
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(Guarded::new(stream, suspicion)), service));
-    let mut first_request = pin!(sleep(FIRST_REQUEST_TIMEOUT));
-    let mut waits_for_first = true;
+    let stream = TokioIo::new(Guarded::new(stream, suspicion, &bounds));
+    let mut serving = pin!(builder.serve_connection(stream, service));
+    let mut look = pin!(sleep(bounds.first_request));
     let mut is_stopping = false;
     loop {
         tokio::select! {
             outcome = serving.as_mut() => return outcome,
-            () = first_request.as_mut(), if waits_for_first => {
-                if !was_asked.load(Ordering::Relaxed) {
-                    return Ok(());
+            () = look.as_mut() => match activity.verdict(&bounds) {
+                Verdict::Wait(left) => look.as_mut().reset(Instant::now() + left),
+                Verdict::Cut => return Err("the client takes nothing of its responses".into()),
+                // In order, where the client has been told that it may ask; it may be asking right now.
+                Verdict::End if !is_stopping && activity.has_asked() => {
+                    serving.as_mut().graceful_shutdown();
+                    is_stopping = true;
+                    look.as_mut().reset(Instant::now() + bounds.stalled);
                 }
-                waits_for_first = false;
-            }
+                Verdict::End => return Ok(()),
+            },
             _ = stopped.wait_for(|&stopped| stopped), if !is_stopping => {
                 serving.as_mut().graceful_shutdown();
                 is_stopping = true;
@@ -224,37 +239,23 @@ where
 
 fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_headers(HEADERS_MAX);
+    // Times between and in heads are ours to watch: the library knows them for HTTP/1 only.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEADERS_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(STREAMS_TAKEN_BACK_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
+        // What a client may send before anybody reads it, and so what each connection can make us hold.
         .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_connection_window_size(2 << 20)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }
 
-/// Tells a client in plain HTTP that there are too many. In TLS nothing can be said without a handshake.
-async fn shed(mut stream: TcpStream, may_be_tls: bool) -> io::Result<()> {
-    if may_be_tls && speaks_tls(&stream).await? {
-        return Ok(());
-    }
-    let text = "too many connections; try again in a moment\n";
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Retry-After: 1\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await?;
-    // Closing with unread bytes would take the answer back (RFC 9112, 9.6).
-    let mut rest = [0; 4096];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
-}
-
+#[cfg(test)]
+mod slow_clients;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! One request: sorted to its door, guarded against panics, counted and logged when its response has ended.
 
-use super::body::{BoxError, Ending, Observed, RequestBody, ResponseBody, full};
+use super::activity::{Activity, Running};
+use super::admission::{Admission, Place};
+use super::body::{BoxError, Ending, Observed, Pace, RequestBody, ResponseBody, full};
 use super::guard::{Suspect, Suspicion};
 use super::metrics::{self, Metrics};
 use crate::config::LogRequests;
@@ -8,6 +10,7 @@ use crate::machine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_types::limits::URL_BYTES_MAX;
@@ -45,6 +48,10 @@ pub struct Operation(pub &'static str);
 pub trait Doors: Send + Sync + 'static {
     /// Whether the S3 door answers this request; else it is the HTTP door.
     fn is_s3(&self, head: &http::request::Parts) -> bool;
+    /// Whether the request asks how the server is: answered whatever else there is to do.
+    fn is_health(&self, head: &http::request::Parts) -> bool;
+    /// Whether changes are accepted.
+    fn health(&self) -> Result<(), millpond_service::Error>;
     /// Answers through the S3 door.
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>>;
     /// Answers through the HTTP door.
@@ -59,6 +66,10 @@ pub struct Requests {
     pub metrics: Metrics,
     /// What to log.
     pub log: LogRequests,
+    /// Who gets in.
+    pub admission: Admission,
+    /// How much of a body must come.
+    pub pace: Pace,
 }
 
 /// What the requests of one connection share.
@@ -68,8 +79,12 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it is encrypted.
     pub secure: bool,
+    /// It is one too many.
+    pub over: bool,
     /// What the guard has seen.
     pub suspicion: Arc<Suspicion>,
+    /// What happens on it.
+    pub activity: Arc<Activity>,
 }
 
 /// The body that goes out.
@@ -80,6 +95,7 @@ impl Requests {
     pub async fn answer(
         self: Arc<Self>,
         connection: Connection,
+        running: Running,
         request: Request<Incoming>,
     ) -> Response<SentBody> {
         let began = machine::moment();
@@ -90,10 +106,15 @@ impl Requests {
         let path = head.uri.path().to_owned();
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let version = head.version;
-        let body = RequestBody::new(body, received.clone(), expects_continue);
+        let body = RequestBody::new(body, received.clone(), self.pace, expects_continue);
         let begun = body.begun();
-        let (door, mut response) = self.through_door(&connection, Request::from_parts(head, body)).await;
-        if expects_continue && !begun.load(Ordering::Relaxed) && version <= Version::HTTP_11 {
+        let (door, mut response, place) =
+            self.through_door(&connection, Request::from_parts(head, body)).await;
+        let is_http1 = version <= Version::HTTP_11;
+        if connection.over && is_http1 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if expects_continue && !begun.load(Ordering::Relaxed) && is_http1 {
             // The client may now send its body or leave it out: what comes next cannot be known.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -103,6 +124,7 @@ impl Requests {
             response.extensions().get::<Operation>().map_or_else(|| method_name(&method), |o| o.0);
         let log = self.log;
         let at_end = move |ending: Ending, sent: u64| {
+            drop(place);
             let took = began.elapsed();
             // The body of an answer to HEAD is never asked for.
             let ending =
@@ -129,14 +151,15 @@ impl Requests {
                 );
             }
         };
-        response.map(|body| Observed::new(body, Box::new(at_end) as Box<dyn FnOnce(Ending, u64) + Send>))
+        response
+            .map(|body| Observed::new(body, running, Box::new(at_end) as Box<dyn FnOnce(Ending, u64) + Send>))
     }
 
     async fn through_door(
         &self,
         connection: &Connection,
         request: Request<RequestBody<Incoming>>,
-    ) -> (Door, Response<ResponseBody>) {
+    ) -> (Door, Response<ResponseBody>, Option<Place>) {
         if let Some(suspect) = connection.suspicion.is() {
             let mut response = match suspect {
                 Suspect::Ambiguous => plain(
@@ -150,20 +173,30 @@ impl Requests {
             };
             // What follows on this connection may be the tail of a body, or of the head.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return (Door::Server, response);
+            return (Door::Server, response, None);
         }
         let (head, body) = request.into_parts();
         if head.uri.path_and_query().is_some_and(|text| text.as_str().len() > URL_BYTES_MAX) {
             let response = plain(StatusCode::URI_TOO_LONG, "path and query have more than 16 KiB\n");
-            return (Door::Server, response);
+            return (Door::Server, response, None);
         }
-        let is_s3 = self.doors.is_s3(&head);
-        if !is_s3 && head.uri.path() == "/metrics" {
-            return (Door::Server, self.metrics(&head.method));
+        let door = if self.doors.is_s3(&head) { Door::S3 } else { Door::Http };
+        if door == Door::Http && head.uri.path() == "/metrics" {
+            return (Door::Server, self.metrics(&head.method), None);
         }
+        let place = if door == Door::Http && self.doors.is_health(&head) {
+            None
+        } else if connection.over {
+            return (door, busy(door, "connections"), None);
+        } else {
+            let bytes = if body.is_end_stream() { 0 } else { body.size_hint().upper().unwrap_or(u64::MAX) };
+            match self.admission.place(&head.method, bytes).await {
+                Ok(place) => Some(place),
+                Err(full) => return (door, busy(door, full.as_str()), None),
+            }
+        };
         let request = Request::from_parts(head, body);
-        let (door, answer) =
-            if is_s3 { (Door::S3, self.doors.s3(request)) } else { (Door::Http, self.doors.http(request)) };
+        let answer = if door == Door::S3 { self.doors.s3(request) } else { self.doors.http(request) };
         // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the
         // engine's own tasks, so nothing half-done is left in sight.
         let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| {
@@ -172,14 +205,14 @@ impl Requests {
             tracing::error!(door = door.name(), message, "a request caused a panic");
             failure(door)
         });
-        (door, response)
+        (door, response, place)
     }
 
     fn metrics(&self, method: &Method) -> Response<ResponseBody> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "metrics can only be read\n");
         }
-        let mut response = Response::new(full(self.metrics.render()));
+        let mut response = Response::new(full(self.metrics.render(&self.doors.health())));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
@@ -215,20 +248,35 @@ fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     response
 }
 
-/// 500 in the form that clients of the door can read.
+/// 500.
 fn failure(door: Door) -> Response<ResponseBody> {
+    let message = "the server failed; its log says more";
+    error(door, StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+}
+
+/// 503: there is too much of something.
+fn busy(door: Door, of_what: &'static str) -> Response<ResponseBody> {
+    metrics::shed_request(of_what);
+    let message = "the server has too much to do; try again in a moment";
+    let mut response = error(door, StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An error in the form that clients of the door can read.
+fn error(door: Door, status: StatusCode, code: &str, message: &str) -> Response<ResponseBody> {
     let (kind, body) = match door {
         Door::S3 => (
             "application/xml",
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
-             <Message>The server failed; its log says more.</Message></Error>",
+            format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+                 <Message>{message}</Message></Error>"
+            ),
         ),
-        Door::Http | Door::Server => {
-            ("application/json", "{\"message\":\"the server failed; its log says more\"}\n")
-        }
+        Door::Http | Door::Server => ("application/json", format!("{{\"message\":\"{message}\"}}\n")),
     };
     let mut response = Response::new(full(body));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

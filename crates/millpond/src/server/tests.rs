@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use millpond_types::limits;
 use rustls::pki_types::ServerName;
 use std::sync::OnceLock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,11 @@ impl Signs {
             match request.uri().path() {
                 "/panic" => panic!("a panic for the test"),
                 "/slow" => sleep(Duration::from_millis(300)).await,
+                "/endless" => {
+                    let piece = || Ok(hyper::body::Frame::data(vec![b'x'; 64 * 1024].into()));
+                    let pieces = futures::stream::repeat_with(piece);
+                    return Response::new(http_body_util::StreamBody::new(pieces).boxed_unsync());
+                }
                 "/refused" => return Response::new(full("refused unread")),
                 _ => {}
             }
@@ -48,6 +54,12 @@ impl Doors for Signs {
     fn is_s3(&self, head: &http::request::Parts) -> bool {
         head.headers.contains_key("x-s3")
     }
+    fn is_health(&self, head: &http::request::Parts) -> bool {
+        head.uri.path() == "/health"
+    }
+    fn health(&self) -> Result<(), millpond_service::Error> {
+        Ok(())
+    }
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>> {
         Self::answer("s3", request)
     }
@@ -61,28 +73,37 @@ fn the_metrics() -> Metrics {
     METRICS.get_or_init(|| Metrics::install().expect("installed once")).clone()
 }
 
-struct Running {
-    address: SocketAddr,
+pub(super) struct Running {
+    pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Stopped>,
 }
 
 async fn start(certificates: Option<Arc<Certificates>>, connections_max: usize) -> Running {
+    start_with(certificates, Bounds { connections_max, ..Bounds::default() }).await
+}
+
+pub(super) async fn start_with(certificates: Option<Arc<Certificates>>, bounds: Bounds) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let requests =
-        Arc::new(Requests { doors: Arc::new(Signs), metrics: the_metrics(), log: LogRequests::All });
-    let server = Server { listener, certificates, requests, connections_max };
+    let requests = Arc::new(Requests {
+        doors: Arc::new(Signs),
+        metrics: the_metrics(),
+        log: LogRequests::All,
+        admission: Admission::new(&bounds),
+        pace: body::Pace::from(&bounds),
+    });
+    let server = Server { listener, certificates, requests, bounds };
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(server.serve(async move { drop(stopped.await) }));
     Running { address, stop, ended }
 }
 
 impl Running {
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("connects")
     }
-    async fn ask(&self, text: &str) -> String {
+    pub async fn ask(&self, text: &str) -> String {
         ask(self.connect().await, text).await
     }
 }
@@ -95,7 +116,7 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> Str
     String::from_utf8(answer).expect("UTF-8")
 }
 
-fn get(path: &str, header: &str) -> String {
+pub(super) fn get(path: &str, header: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n{header}Connection: close\r\n\r\n")
 }
 
@@ -244,12 +265,49 @@ async fn too_many_connections_are_told_so() {
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.expect("an answer");
     let refused = server.ask(&get("/", "")).await;
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("Retry-After: 1"), "{refused}");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    assert!(refused.contains("connection: close"), "{refused}");
+    assert!(server.ask(&get("/", "x-s3: 1\r\n")).await.contains("<Code>SlowDown</Code>"));
+    assert!(server.ask(&get("/health", "")).await.starts_with("HTTP/1.1 200"), "health is always told");
+    assert!(
+        server
+            .ask(&get("/metrics", ""))
+            .await
+            .contains("millpond_requests_shed_total{reason=\"connections\"}")
+    );
     drop(first);
     // Its place is free as soon as the server has seen it go.
     while !server.ask(&get("/", "")).await.starts_with("HTTP/1.1 200") {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn too_many_writes_are_told_so_and_reads_are_served() {
+    let server = start_with(None, Bounds { requests_max: 4, ..Bounds::default() }).await;
+    let head =
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut writing = server.connect().await;
+        writing.write_all(head.as_bytes()).await.expect("sent");
+        // It has its place once its continuation is asked for.
+        writing.read_exact(&mut [0; 25]).await.expect("100 Continue");
+        held.push(writing);
+    }
+    let put = |header: &str| {
+        format!("PUT / HTTP/1.1\r\nHost: a\r\n{header}Content-Length: 2\r\nConnection: close\r\n\r\nok")
+    };
+    let refused = server.ask(&put("")).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    assert!(refused.contains("{\"message\":"), "{refused}");
+    let refused = server.ask(&put("x-s3: 1\r\n")).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("<Code>SlowDown</Code>"), "{refused}");
+    assert!(server.ask(&get("/", "")).await.starts_with("HTTP/1.1 200"));
+    for writing in held {
+        assert!(ask(writing, "ok").await.ends_with("http:ok"), "who was let in is served");
+    }
+    assert!(server.ask(&put("")).await.ends_with("http:ok"));
 }
 
 #[tokio::test]
