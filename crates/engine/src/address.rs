@@ -3,9 +3,13 @@
 //! A data name is 200 bits: the first 25 bytes of the content hash for `cas`, random for the rest.
 //! It is shown as `data/` + 20 + `/` + 20 characters of `[0-9a-v]`.
 
+use crate::state::RepoState;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
-use millpond_types::{Address, ContentHash, Entry, Random};
+use millpond_origin::{Location, Mark};
+use millpond_types::{
+    Address, Checksum, ContentHash, DecodeError, Entry, ObjectPath, Random, Reader, Writer,
+};
 
 /// Name of a data blob within its repository.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -67,12 +71,15 @@ impl DataName {
 pub enum Place {
     /// A data blob of the repository.
     Data(DataName),
+    /// Somewhere else, as imported: readable while it is what was seen.
+    Origin(Location, Mark),
     /// Somewhere else, by URI.
     Foreign(String),
 }
 
 const OWN: u8 = 0;
 const FOREIGN: u8 = 1;
+const IMPORTED: u8 = 2;
 
 /// The address of a data blob with a random name.
 pub fn explicit(name: &DataName) -> Address {
@@ -88,26 +95,77 @@ pub fn foreign(uri: &str) -> Address {
     Address::Explicit(bytes.into())
 }
 
-/// Finds an entry's bytes.
-pub fn place(entry: &Entry) -> Result<Place> {
-    let damaged = || Error::new(Kind::Damaged, "the stored address of an object cannot be read");
+/// The address of an imported object that does not follow from its path: the number of the rule whose source
+/// folder it is in, what was seen of it, and its name in that folder.
+pub fn imported(rule: u32, mark: Mark, name: &[u8]) -> Address {
+    let mut writer = Writer::new();
+    writer.u8(IMPORTED).uint(u64::from(rule)).raw(&mark.0).raw(name);
+    Address::Explicit(writer.finish().into())
+}
+
+/// The address that an object keeps at another path of its repository.
+pub fn portable(state: &RepoState, path: &ObjectPath, entry: &Entry) -> Result<Address> {
+    match &entry.address {
+        Address::Rule(number) => {
+            let (_, name, mark) = by_rule(state, *number, path, entry)?;
+            Ok(imported(*number, mark, name))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(Kind::Damaged, "the stored address of an object cannot be read")
+}
+
+/// Source folder, name in it, and mark of an entry with a rule as its address.
+fn by_rule<'a>(
+    state: &'a RepoState,
+    number: u32,
+    path: &'a ObjectPath,
+    entry: &Entry,
+) -> Result<(&'a Location, &'a [u8], Mark)> {
+    let rule = state.rules.get(&number).ok_or_else(damaged)?;
+    let name = path.as_bytes().strip_prefix(&*rule.destination).ok_or_else(damaged)?;
+    let mark = match &entry.checksum {
+        Checksum::Declared(text) => Mark::parse(text).ok_or_else(damaged)?,
+        Checksum::Md5(_) | Checksum::Md5Parts(..) => return Err(damaged()),
+    };
+    Ok((&rule.source, name, mark))
+}
+
+/// Finds the bytes of the entry at this path.
+pub fn place(state: &RepoState, path: &ObjectPath, entry: &Entry) -> Result<Place> {
     match &entry.address {
         Address::Cas => Ok(Place::Data(DataName::of(&entry.hash()))),
         Address::Explicit(bytes) => match bytes.split_first() {
             Some((&OWN, name)) => Ok(Place::Data(DataName(name.try_into().map_err(|_| damaged())?))),
             Some((&FOREIGN, uri)) => Ok(Place::Foreign(String::from_utf8_lossy(uri).into_owned())),
+            Some((&IMPORTED, _)) => {
+                let mut reader = Reader::new(bytes.slice(1..));
+                let mut parse = || -> std::result::Result<_, DecodeError> {
+                    let number = reader.uint()?;
+                    let mark: [u8; 12] = reader.raw(12)?.as_ref().try_into().expect("12 bytes");
+                    Ok((number, Mark(mark), reader.raw(reader.remaining())?))
+                };
+                let (number, mark, name) = parse().map_err(|_| damaged())?;
+                let rule = u32::try_from(number).ok().and_then(|number| state.rules.get(&number));
+                Ok(Place::Origin(rule.ok_or_else(damaged)?.source.join(&name), mark))
+            }
             _ => Err(damaged()),
         },
-        Address::Rule(_) => {
-            Err(Error::new(Kind::NotImplemented, "import rules are not supported by this version"))
+        Address::Rule(number) => {
+            let (source, name, mark) = by_rule(state, *number, path, entry)?;
+            Ok(Place::Origin(source.join(name), mark))
         }
     }
 }
 
-/// The address as clients see it.
-pub fn to_text(namespace: &str, entry: &Entry) -> String {
-    match place(entry) {
-        Ok(Place::Data(name)) => data_text(namespace, &name),
+/// The address of the entry at this path as clients see it.
+pub fn to_text(state: &RepoState, path: &ObjectPath, entry: &Entry) -> String {
+    match place(state, path, entry) {
+        Ok(Place::Data(name)) => data_text(&state.info.storage_namespace, &name),
+        Ok(Place::Origin(location, _)) => location.to_text(),
         Ok(Place::Foreign(uri)) => uri,
         Err(_) => String::new(),
     }

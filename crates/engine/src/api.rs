@@ -1,6 +1,7 @@
 //! What callers of the engine say and get: requests, answers, errors.
 
 use bytes::Bytes;
+pub use millpond_origin::SourceKind;
 use millpond_types::{
     Attributes, BranchName, Commit, CommitId, ContentHash, Entry, Metadata, ObjectPath, RefExpr,
     RepositoryName, TagName, Timestamp, TreeId,
@@ -255,6 +256,59 @@ pub struct MergeRequest {
     pub allow_empty: bool,
     /// Pass over the read-only flag; also acts as `allow_empty` (API-9.21).
     pub force: bool,
+}
+
+/// What to import (API area 20), and how to describe the commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportRequest {
+    /// Where from and where to. Where two give the same key, the later one counts.
+    pub paths: Vec<ImportPath>,
+    /// Empty: a default text.
+    pub message: String,
+    /// String pairs.
+    pub metadata: Metadata,
+    /// Pass over the read-only flag.
+    pub force: bool,
+}
+
+/// One source of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportPath {
+    /// Everything below the source, or just it.
+    pub kind: SourceKind,
+    /// As the user wrote it.
+    pub source: String,
+    /// Everything that begins with this goes; what is imported takes its place.
+    pub destination: Bytes,
+}
+
+/// How an import is doing.
+#[derive(Clone, Debug)]
+pub struct ImportInfo {
+    /// Names it.
+    pub id: String,
+    /// Where its commit goes.
+    pub branch: BranchName,
+    /// When the rest of this was true.
+    pub updated: Timestamp,
+    /// Objects taken in so far.
+    pub ingested: u64,
+    /// What was found and is no object: links, sockets, devices.
+    pub skipped: u64,
+    /// Whether and how it ended.
+    pub outcome: ImportOutcome,
+}
+
+/// Whether and how an import ended.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum ImportOutcome {
+    /// Not yet. It goes on after a restart.
+    Running,
+    /// Made this commit.
+    Completed(CommitInfo),
+    /// Made nothing, for this reason.
+    Failed(String),
 }
 
 /// Replaces message and metadata of a revert or cherry-pick.

@@ -96,6 +96,7 @@ impl Engine {
         let now = self.clock.now();
         for repo in self.root.read().by_uid.values() {
             self.forget_completed_uploads(repo, now);
+            self.forget_ended_imports(repo, now);
             for branch in repo.state.read().branches.values() {
                 if !branch.state.read().memtable.is_empty() {
                     self.fold(repo, branch, 1).await?;
@@ -154,6 +155,8 @@ impl Engine {
             unsaved.branches.extend(taken.branches);
             unsaved.tags.extend(taken.tags);
             unsaved.uploads.extend(taken.uploads);
+            unsaved.imports.extend(taken.imports);
+            unsaved.rules.extend(taken.rules);
             unsaved.durable_commits.extend(taken.durable_commits);
         }
         self.deleted.lock().extend(captured.deleted);
@@ -225,6 +228,8 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
             branches: std::mem::take(&mut unsaved.branches),
             tags: std::mem::take(&mut unsaved.tags),
             uploads: std::mem::take(&mut unsaved.uploads),
+            imports: std::mem::take(&mut unsaved.imports),
+            rules: std::mem::take(&mut unsaved.rules),
             durable_commits: std::mem::take(&mut unsaved.durable_commits),
             ..Default::default()
         };
@@ -257,6 +262,17 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
                 Some(upload) => Write::Put(key, tables::encode_upload(upload)),
                 None => Write::Delete(key),
             });
+        }
+        for id in &taken.imports {
+            let key = keys::import(uid, id);
+            writes.push(match state.imports.get(id) {
+                Some(import) => Write::Put(key, tables::encode_import(import)),
+                None => Write::Delete(key),
+            });
+        }
+        for number in &taken.rules {
+            let rule = state.rules.get(number);
+            writes.extend(rule.map(|rule| Write::Put(keys::rule(uid, *number), tables::encode_rule(rule))));
         }
         let commits = taken
             .durable_commits

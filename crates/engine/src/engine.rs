@@ -10,6 +10,7 @@ use crate::{Actor, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_blob::Blobs;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
+use millpond_origin::{Nowhere, Origin};
 use millpond_types::limits;
 use millpond_types::{BranchName, Clock, Commit, CommitId, ContentHash, Random, RepositoryName, TreeId};
 use parking_lot::{Mutex, RwLock};
@@ -27,10 +28,15 @@ pub struct Options {
     pub checkpoint_rows: u64,
     /// Bytes of journal rows likewise.
     pub checkpoint_bytes: u64,
+    /// Changes of one step of an import, after which it is noted how far it is. Their nodes are in memory until
+    /// then, about 40 bytes for each.
+    pub import_step_changes: usize,
     /// Where the engine's own work runs.
     pub tasks: Arc<dyn Tasks>,
     /// Open multipart uploads of one repository.
     pub uploads_open_max: usize,
+    /// Where objects may be imported from.
+    pub origin: Arc<dyn Origin>,
 }
 
 impl Default for Options {
@@ -40,8 +46,10 @@ impl Default for Options {
             memtable_entries_max: 50_000,
             checkpoint_rows: 20_000,
             checkpoint_bytes: 16 << 20,
+            import_step_changes: 500_000,
             tasks: Arc::new(TokioTasks::default()),
             uploads_open_max: limits::UPLOADS_OPEN_MAX,
+            origin: Arc::new(Nowhere),
         }
     }
 }
@@ -60,6 +68,8 @@ pub struct Engine {
     pub(crate) idempotency: crate::idempotency::Remembered,
     pub(crate) commit_cache: quick_cache::sync::Cache<(RepoUid, CommitId), Arc<Commit>>,
     pub(crate) since_checkpoint: Mutex<Backlog>,
+    /// Imports that run here.
+    pub(crate) imports: crate::verbs::Imports,
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
     /// Repositories whose deletion became durable since the last checkpoint: their table rows must go.
     pub(crate) deleted: Mutex<Vec<Arc<Repo>>>,
@@ -157,6 +167,7 @@ impl Engine {
                 random,
                 commit_cache: quick_cache::sync::Cache::new(20_000),
                 since_checkpoint: Mutex::new(backlog),
+                imports: Default::default(),
                 checkpointing: tokio::sync::Mutex::new(()),
                 deleted: Mutex::new(deleted),
                 put_off: Mutex::default(),
@@ -177,6 +188,7 @@ impl Engine {
     /// Brings the tables up to date, so that the next start is quick. Writes that are still running may
     /// end up in the journal only; nothing is lost either way.
     pub async fn close(&self) -> Result<()> {
+        self.rest_imports().await;
         self.journal.close();
         self.checkpoint().await
     }
@@ -508,6 +520,18 @@ fn publish_in(
             unsaved.uploads.insert(upload.clone());
             repo.state.publish(|s| s.apply(record, None));
         }
+        Record::RuleAdded { number, .. } => {
+            unsaved.rules.insert(*number);
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::ImportStarted { order, .. } => {
+            unsaved.imports.insert(order.id.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
+        Record::ImportProgressed { import, .. } | Record::ImportEnded { import, .. } => {
+            unsaved.imports.insert(import.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
         Record::RepositoryCreated { default_branch, commit, .. } => {
             unsaved.repository = true;
             unsaved.branches.insert(default_branch.clone());
@@ -546,6 +570,14 @@ impl Loader<'_> {
             for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::uploads(uid)).await? {
                 let upload = crate::tables::decode_upload(value)?;
                 state.uploads.insert(upload.info.id.clone(), upload);
+            }
+            for (key, value) in crate::checkpoint::scan_all(self.kv, &keys::rules(uid)).await? {
+                let (number, rule) = crate::tables::decode_rule(&key[keys::rules(uid).len()..], value)?;
+                state.rules.insert(number, rule);
+            }
+            for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::imports(uid)).await? {
+                let import = crate::tables::decode_import(value)?;
+                state.imports.insert(import.order.id.clone(), import);
             }
             let name = state.info.name.clone();
             root.insert(&name, &new_repo(self.stores, uid, state));

@@ -96,6 +96,26 @@ pub fn upload(uid: RepoUid, id: &str) -> Bytes {
     join(&uploads(uid), &[id.as_bytes()])
 }
 
+/// All imports of a repository.
+pub fn imports(uid: RepoUid) -> Bytes {
+    join(b"w/", &[&uid.to_be_bytes()])
+}
+
+/// One import.
+pub fn import(uid: RepoUid, id: &str) -> Bytes {
+    join(&imports(uid), &[id.as_bytes()])
+}
+
+/// All import rules of a repository.
+pub fn rules(uid: RepoUid) -> Bytes {
+    join(b"a/", &[&uid.to_be_bytes()])
+}
+
+/// One import rule.
+pub fn rule(uid: RepoUid, number: u32) -> Bytes {
+    join(&rules(uid), &[&number.to_be_bytes()])
+}
+
 /// One remembered result.
 pub fn idempotency(scope: &[u8; 32]) -> Bytes {
     join(IDEMPOTENCY, &[scope])

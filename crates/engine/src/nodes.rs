@@ -11,7 +11,7 @@ use millpond_blob::{BlobError, BlobReader, Blobs};
 use millpond_tree::{NewNodes, Node, NodeSource, TreeError, pack};
 use millpond_types::{NodeId, Reader, Writer};
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What is kept in memory of the nodes of all repositories, bounded by bytes.
@@ -96,6 +96,24 @@ pub(crate) struct Location {
 /// Packs of more nodes than this are encoded on a thread of their own.
 const ENCODE_AT_ONCE_MAX: usize = 8;
 
+/// Numbers of packs. Several may be stored at a time: an import's beside those of the journal.
+struct Packs {
+    next: u64,
+    being_stored: BTreeSet<u64>,
+}
+
+/// A pack between getting its number and being in the index.
+struct BeingStored<'a> {
+    nodes: &'a Nodes,
+    number: u64,
+}
+
+impl Drop for BeingStored<'_> {
+    fn drop(&mut self) {
+        self.nodes.packs.lock().being_stored.remove(&self.number);
+    }
+}
+
 /// The nodes of one repository.
 pub struct Nodes {
     uid: RepoUid,
@@ -107,7 +125,7 @@ pub struct Nodes {
     loaded: tokio::sync::OnceCell<()>,
     /// Pack numbers begin with the writer's epoch, so that a server that was thought dead and is not cannot
     /// put its nodes in the place of its successor's.
-    next_pack: Mutex<u64>,
+    packs: Mutex<Packs>,
 }
 
 impl Nodes {
@@ -127,7 +145,7 @@ impl Nodes {
             fresh: RwLock::default(),
             index: RwLock::default(),
             loaded: tokio::sync::OnceCell::new(),
-            next_pack: Mutex::new(epoch << 32 | 1),
+            packs: Mutex::new(Packs { next: epoch << 32 | 1, being_stored: BTreeSet::new() }),
         })
     }
 
@@ -146,11 +164,8 @@ impl Nodes {
         let mut edits = HashMap::new();
         if !nodes.is_empty() {
             let bases = self.bases(new, &nodes).await;
-            let number = {
-                let mut next = self.next_pack.lock();
-                *next += 1;
-                *next - 1
-            };
+            let being_stored = self.begin_pack();
+            let number = being_stored.number;
             let count = nodes.len();
             let encode = move || pack::encode_with(nodes.iter(), |node| bases.get(&node.id()).cloned());
             let packed = if count <= ENCODE_AT_ONCE_MAX {
@@ -181,6 +196,22 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    fn begin_pack(&self) -> BeingStored<'_> {
+        let mut packs = self.packs.lock();
+        let number = packs.next;
+        packs.next += 1;
+        packs.being_stored.insert(number);
+        BeingStored { nodes: self, number }
+    }
+
+    /// Up to where all packs are in the index: one with a smaller number than another may be stored later.
+    fn covered(&self) -> Option<u64> {
+        let packs = self.packs.lock();
+        let numbers = self.index.read();
+        let beyond = packs.being_stored.first().copied().unwrap_or(packs.next);
+        numbers.values().map(|at| at.pack).filter(|number| *number < beyond).max()
     }
 
     fn unstored(&self, new: &[NewNodes]) -> Vec<Arc<Node>> {
@@ -261,6 +292,11 @@ impl Nodes {
     ) -> Result<T> {
         let nodes = self.clone();
         self.tasks.run(move |wait| work(&Waiting { nodes: &nodes, wait })).await?.map_err(tree_error)
+    }
+
+    /// All nodes, for work on a thread that may wait.
+    pub fn waiting<'a>(&'a self, wait: &'a dyn Wait) -> impl NodeSource + 'a {
+        Waiting { nodes: self, wait }
     }
 
     fn resident(&self, id: &NodeId, keep: Keep) -> Option<Arc<Node>> {
@@ -389,11 +425,8 @@ impl Nodes {
         if self.loaded.get().is_none() {
             return Ok(());
         }
-        let (bytes, number) = {
-            let index = self.index.read();
-            let Some(number) = index.values().map(|l| l.pack).max() else { return Ok(()) };
-            (encode_index(number, &index), number)
-        };
+        let Some(number) = self.covered() else { return Ok(()) };
+        let bytes = encode_index(number, &self.index.read());
         let old = self.list(&keys::pack_indexes(self.uid), "").await?;
         let key = keys::pack_index(self.uid, number);
         if old.contains(&key) {
@@ -407,8 +440,8 @@ impl Nodes {
     }
 }
 
-/// `docs/formats/pack.md`, multi-pack index, version 1. A pack with a smaller number that becomes durable
-/// later cannot exist: packs of one repository are stored one at a time.
+/// `docs/formats/pack.md`, multi-pack index, version 1. Nodes of packs beyond `number` may be in it too; a
+/// reader reads those packs' own indexes all the same.
 pub(crate) fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
     let mut entries: Vec<_> = index.iter().collect();
     entries.sort_unstable_by_key(|(id, _)| **id);

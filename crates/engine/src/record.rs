@@ -6,6 +6,7 @@
 
 use crate::keys::RepoUid;
 use bytes::Bytes;
+use millpond_origin::{Location, SourceKind};
 use millpond_types::{
     BranchName, Commit, CommitId, DecodeError, Entry, Metadata, NodeId, ObjectPath, Reader, RepositoryName,
     TagName, Timestamp, TreeId, Writer,
@@ -180,6 +181,94 @@ pub enum Record {
         /// What was made of it, and from which part list.
         result: Option<Arc<CompletedUpload>>,
     },
+    /// A place that objects are imported from gets a number for ever.
+    RuleAdded {
+        /// Repository.
+        uid: RepoUid,
+        /// Its number.
+        number: u32,
+        /// The place.
+        rule: Arc<ImportRule>,
+    },
+    /// An import begins.
+    ImportStarted {
+        /// Repository.
+        uid: RepoUid,
+        /// The import.
+        order: Arc<ImportOrder>,
+    },
+    /// An import has come this far.
+    ImportProgressed {
+        /// Repository.
+        uid: RepoUid,
+        /// The import.
+        import: String,
+        /// How far.
+        progress: Arc<ImportProgress>,
+    },
+    /// An import ends, or its end is forgotten.
+    ImportEnded {
+        /// Repository.
+        uid: RepoUid,
+        /// The import.
+        import: String,
+        /// How.
+        end: Option<Arc<ImportEnd>>,
+    },
+}
+
+/// An import as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportOrder {
+    /// Names it.
+    pub id: String,
+    /// Where its commit goes.
+    pub branch: BranchName,
+    /// Who asked; becomes the committer.
+    pub actor: String,
+    /// When.
+    pub started: Timestamp,
+    /// What for.
+    pub request: crate::ImportRequest,
+}
+
+/// How far an import has come: what is needed to go on from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// When.
+    pub time: Timestamp,
+    /// The tree that it changes: the branch's when the import began.
+    pub base: TreeId,
+    /// That tree with every change up to `upto`. Its nodes are stored.
+    pub tree: TreeId,
+    /// The last key that was dealt with.
+    pub upto: Bytes,
+    /// Objects in `tree` that were imported.
+    pub ingested: u64,
+    /// What was passed over.
+    pub skipped: u64,
+}
+
+/// The end of an import, kept for a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportEnd {
+    /// When.
+    pub time: Timestamp,
+    /// Objects taken in.
+    pub ingested: u64,
+    /// What was passed over.
+    pub skipped: u64,
+    /// The commit, or why there is none.
+    pub outcome: std::result::Result<CommitId, String>,
+}
+
+/// Where the objects are that have a rule as their address: their key with `source` in the place of `destination`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImportRule {
+    /// A folder.
+    pub source: Location,
+    /// What keys of such objects begin with.
+    pub destination: Bytes,
 }
 
 /// A part and where its bytes are.
@@ -345,7 +434,11 @@ impl Record {
             | Self::Folded { uid, .. }
             | Self::UploadCreated { uid, .. }
             | Self::PartStored { uid, .. }
-            | Self::UploadEnded { uid, .. } => *uid,
+            | Self::UploadEnded { uid, .. }
+            | Self::RuleAdded { uid, .. }
+            | Self::ImportStarted { uid, .. }
+            | Self::ImportProgressed { uid, .. }
+            | Self::ImportEnded { uid, .. } => *uid,
         }
     }
 
@@ -456,6 +549,30 @@ impl Record {
                     }
                 }
             }
+            Self::RuleAdded { uid, number, rule } => {
+                w.u8(14).uint(*uid).uint(u64::from(*number));
+                encode_rule(w, rule);
+            }
+            Self::ImportStarted { uid, order } => {
+                w.u8(15).uint(*uid);
+                encode_import(w, order);
+            }
+            Self::ImportProgressed { uid, import, progress } => {
+                w.u8(16).uint(*uid).text(import);
+                encode_progress(w, progress);
+            }
+            Self::ImportEnded { uid, import, end } => {
+                w.u8(17).uint(*uid).text(import);
+                match end {
+                    None => {
+                        w.u8(0);
+                    }
+                    Some(end) => {
+                        w.u8(1);
+                        encode_import_end(w, end);
+                    }
+                }
+            }
         }
     }
 
@@ -513,6 +630,14 @@ impl Record {
                 uid,
                 upload: r.text()?,
                 result: if take_flag(r)? { Some(Arc::new(decode_completed(r)?)) } else { None },
+            },
+            14 => Self::RuleAdded { uid, number: take_rule_number(r)?, rule: Arc::new(decode_rule(r)?) },
+            15 => Self::ImportStarted { uid, order: Arc::new(decode_import(r)?) },
+            16 => Self::ImportProgressed { uid, import: r.text()?, progress: Arc::new(decode_progress(r)?) },
+            17 => Self::ImportEnded {
+                uid,
+                import: r.text()?,
+                end: if take_flag(r)? { Some(Arc::new(decode_import_end(r)?)) } else { None },
             },
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
@@ -584,4 +709,81 @@ pub fn decode_completed(r: &mut Reader) -> Result<CompletedUpload, DecodeError> 
     let fingerprint = r.digest()?;
     let time = Timestamp(r.int()?);
     Ok(CompletedUpload { branch, path, fingerprint, time, entry: Arc::new(Entry::decode(r)?) })
+}
+
+fn take_rule_number(r: &mut Reader) -> Result<u32, DecodeError> {
+    u32::try_from(r.uint()?).map_err(|_| DecodeError("rule number does not fit"))
+}
+
+/// Stored form of an import rule.
+pub fn encode_rule(w: &mut Writer, rule: &ImportRule) {
+    w.bytes(&rule.source.0).bytes(&rule.destination);
+}
+
+/// The inverse of [`encode_rule`].
+pub fn decode_rule(r: &mut Reader) -> Result<ImportRule, DecodeError> {
+    Ok(ImportRule { source: Location(r.bytes()?), destination: r.bytes()? })
+}
+
+/// Stored form of an import as it was asked for.
+pub fn encode_import(w: &mut Writer, order: &ImportOrder) {
+    let request = &order.request;
+    w.text(&order.id).text(order.branch.as_str()).text(&order.actor).int(order.started.millis());
+    w.text(&request.message).map(request.metadata.iter()).u8(u8::from(request.force));
+    w.uint(request.paths.len() as u64);
+    for path in &request.paths {
+        w.u8(u8::from(path.kind == SourceKind::Object)).text(&path.source).bytes(&path.destination);
+    }
+}
+
+/// The inverse of [`encode_import`].
+pub fn decode_import(r: &mut Reader) -> Result<ImportOrder, DecodeError> {
+    let (id, branch, actor, started) = (r.text()?, take_branch(r)?, r.text()?, Timestamp(r.int()?));
+    let (message, metadata, force) = (r.text()?, r.map()?, take_flag(r)?);
+    let mut paths = Vec::new();
+    for _ in 0..r.uint()? {
+        let kind = if take_flag(r)? { SourceKind::Object } else { SourceKind::Prefix };
+        paths.push(crate::ImportPath { kind, source: r.text()?, destination: r.bytes()? });
+    }
+    let request = crate::ImportRequest { paths, message, metadata, force };
+    Ok(ImportOrder { id, branch, actor, started, request })
+}
+
+/// Stored form of how far an import has come.
+pub fn encode_progress(w: &mut Writer, progress: &ImportProgress) {
+    w.int(progress.time.millis());
+    put_tree(w, &progress.base);
+    put_tree(w, &progress.tree);
+    w.bytes(&progress.upto).uint(progress.ingested).uint(progress.skipped);
+}
+
+/// The inverse of [`encode_progress`].
+pub fn decode_progress(r: &mut Reader) -> Result<ImportProgress, DecodeError> {
+    Ok(ImportProgress {
+        time: Timestamp(r.int()?),
+        base: take_tree(r)?,
+        tree: take_tree(r)?,
+        upto: r.bytes()?,
+        ingested: r.uint()?,
+        skipped: r.uint()?,
+    })
+}
+
+/// Stored form of the end of an import.
+pub fn encode_import_end(w: &mut Writer, end: &ImportEnd) {
+    w.int(end.time.millis()).uint(end.ingested).uint(end.skipped);
+    match &end.outcome {
+        Ok(commit) => w.u8(1).raw(&commit.0),
+        Err(why) => w.u8(0).text(why),
+    };
+}
+
+/// The inverse of [`encode_import_end`].
+pub fn decode_import_end(r: &mut Reader) -> Result<ImportEnd, DecodeError> {
+    Ok(ImportEnd {
+        time: Timestamp(r.int()?),
+        ingested: r.uint()?,
+        skipped: r.uint()?,
+        outcome: if take_flag(r)? { Ok(CommitId(r.digest()?)) } else { Err(r.text()?) },
+    })
 }

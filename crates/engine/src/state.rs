@@ -6,7 +6,10 @@
 
 use crate::keys::RepoUid;
 use crate::nodes::Nodes;
-use crate::record::{CompletedUpload, Context, Record, StagedOp, StoredPart};
+use crate::record::{
+    CompletedUpload, Context, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, StagedOp,
+    StoredPart,
+};
 use crate::{Error, Kind, RefMove, RepositoryInfo, Result, Thing, UploadInfo};
 use millpond_types::{
     BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId,
@@ -171,6 +174,17 @@ pub struct UploadState {
     pub completed: Option<Arc<CompletedUpload>>,
 }
 
+/// An import, running or ended.
+#[derive(Clone)]
+pub struct ImportState {
+    /// What was asked for.
+    pub order: Arc<ImportOrder>,
+    /// Where it goes on after a restart; none as long as it has to begin anew.
+    pub progress: Option<Arc<ImportProgress>>,
+    /// Set when it ended; kept for a day.
+    pub end: Option<Arc<ImportEnd>>,
+}
+
 /// The refs and settings of a repository.
 #[derive(Clone)]
 pub struct RepoState {
@@ -182,6 +196,10 @@ pub struct RepoState {
     pub tags: imbl::OrdMap<TagName, CommitId>,
     /// By id.
     pub uploads: imbl::OrdMap<String, UploadState>,
+    /// By number, for ever: entries have them as addresses.
+    pub rules: imbl::OrdMap<u32, Arc<ImportRule>>,
+    /// By id.
+    pub imports: imbl::OrdMap<String, ImportState>,
     /// Unpublished: refuse everything.
     pub deleted: bool,
 }
@@ -229,6 +247,26 @@ impl RepoState {
                     }
                 }
             },
+            Record::RuleAdded { number, rule, .. } => {
+                self.rules.insert(*number, rule.clone());
+            }
+            Record::ImportStarted { order, .. } => {
+                let state = ImportState { order: order.clone(), progress: None, end: None };
+                self.imports.insert(order.id.clone(), state);
+            }
+            Record::ImportProgressed { import, progress, .. } => {
+                if let Some(state) = self.imports.get_mut(import) {
+                    state.progress = Some(progress.clone());
+                }
+            }
+            Record::ImportEnded { import, end: None, .. } => {
+                self.imports.remove(import);
+            }
+            Record::ImportEnded { import, end: Some(end), .. } => {
+                if let Some(state) = self.imports.get_mut(import) {
+                    state.end = Some(end.clone());
+                }
+            }
             other => unreachable!("{other:?} is not about a repository's refs"),
         }
     }
@@ -249,6 +287,10 @@ pub struct Unsaved {
     pub tags: BTreeSet<TagName>,
     /// Uploads likewise.
     pub uploads: BTreeSet<String>,
+    /// Imports likewise.
+    pub imports: BTreeSet<String>,
+    /// Import rules likewise.
+    pub rules: BTreeSet<u32>,
     /// The repository row itself.
     pub repository: bool,
 }
@@ -360,6 +402,8 @@ pub fn new_repo_state(
         branches: Default::default(),
         tags: Default::default(),
         uploads: Default::default(),
+        rules: Default::default(),
+        imports: Default::default(),
         deleted: false,
     }
 }

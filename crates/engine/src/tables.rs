@@ -3,10 +3,11 @@
 
 use crate::keys::RepoUid;
 use crate::record::{
-    decode_completed, decode_part, decode_upload as decode_upload_info, encode_completed, encode_part,
+    ImportRule, decode_completed, decode_import_end, decode_part, decode_progress,
+    decode_upload as decode_upload_info, encode_completed, encode_import_end, encode_part, encode_progress,
     encode_upload as encode_upload_info,
 };
-use crate::state::{Branch, BranchState, RepoState, UploadState, new_repo_state};
+use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState, new_repo_state};
 use crate::{Error, Kind, RefMove, RepositoryInfo, Result};
 use bytes::Bytes;
 use millpond_types::{
@@ -170,4 +171,56 @@ pub fn decode_move(bytes: Bytes) -> Result<RefMove> {
             new: id(r)?,
         })
     })
+}
+
+/// An import.
+pub fn encode_import(import: &ImportState) -> Bytes {
+    let mut w = row();
+    crate::record::encode_import(&mut w, &import.order);
+    match &import.progress {
+        None => {
+            w.u8(0);
+        }
+        Some(progress) => {
+            w.u8(1);
+            encode_progress(&mut w, progress);
+        }
+    }
+    match &import.end {
+        None => {
+            w.u8(0);
+        }
+        Some(end) => {
+            w.u8(1);
+            encode_import_end(&mut w, end);
+        }
+    }
+    w.finish().into()
+}
+
+/// The inverse of [`encode_import`].
+pub fn decode_import(bytes: Bytes) -> Result<ImportState> {
+    read("import", bytes, |r| {
+        Ok(ImportState {
+            order: Arc::new(crate::record::decode_import(r)?),
+            progress: if r.u8()? == 0 { None } else { Some(Arc::new(decode_progress(r)?)) },
+            end: if r.u8()? == 0 { None } else { Some(Arc::new(decode_import_end(r)?)) },
+        })
+    })
+}
+
+/// An import rule.
+pub fn encode_rule(rule: &ImportRule) -> Bytes {
+    let mut w = row();
+    crate::record::encode_rule(&mut w, rule);
+    w.finish().into()
+}
+
+/// The inverse of [`encode_rule`], with its number from the key.
+pub fn decode_rule(number: &[u8], bytes: Bytes) -> Result<(u32, Arc<ImportRule>)> {
+    let number = number
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| Error::new(Kind::Damaged, "the number of a stored import rule cannot be read"))?;
+    Ok((number, Arc::new(read("import rule", bytes, crate::record::decode_rule)?)))
 }

@@ -119,7 +119,7 @@ fn storage_config(options: &Options) -> StorageConfig<'_> {
         pre_sign_support: false,
         pre_sign_support_ui: false,
         import_support: options.local_import_enabled,
-        import_validity_regex: "^local://",
+        import_validity_regex: "^(local|file):///",
         default_namespace_prefix: Some(NAMESPACE_SCHEME),
         pre_sign_multipart_upload: Some(false),
         blockstore_id: Some(""),

@@ -15,6 +15,7 @@ mod commits;
 mod config;
 mod error;
 mod form;
+mod imports;
 mod json;
 mod messages;
 mod millpond;

@@ -309,13 +309,18 @@ impl Described for RangeText {
 
 // --- import, collection, dump --------------------------------------------------------------------
 
-shape! { ImportLocation { r#type: PathType, path: String, destination: String } }
-shape! { ImportCreation { paths: Vec<ImportLocation>, commit: CommitCreation; force: bool } }
-shape! { ImportCreationResponse { id: String } }
-shape! {
-    ImportStatus {
+message! { #[derive(Deserialize)] ImportLocation { r#type: PathType, path: String, destination: String } }
+message! {
+    #[derive(Deserialize)]
+    ImportCreation { paths: Vec<ImportLocation>, commit: CommitCreation; force: bool }
+}
+message! { #[derive(Serialize)] ImportCreationResponse { id: String } }
+message! {
+    // `skipped_objects` is ours: links, sockets and devices that were passed over.
+    #[derive(Serialize)]
+    ImportStatus<'a> {
         completed: bool, update_time: Instant;
-        ingested_objects: i64, metarange_id: String, commit: Commit<'static>, error: Error
+        ingested_objects: u64, metarange_id: String, commit: Commit<'a>, error: Error<'a>, skipped_objects: u64
     }
 }
 shape! { GarbageCollectionRule { branch_id: String, retention_days: i64 } }
@@ -484,7 +489,7 @@ message! { #[derive(Deserialize)] StatsEvent { class: String, name: String, coun
 message! { #[derive(Deserialize)] StatsEventsList { events: Vec<StatsEvent> } }
 shape! { UsageReport { year: i64, month: i64, count: i64 } }
 shape! { InstallationUsageReport { installation_id: String, reports: Vec<UsageReport> } }
-shape! { Error { message: String } }
+message! { #[derive(Serialize)] Error<'a> { message: &'a str } }
 
 // --- our own API ---------------------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ async fn entry<'a>(call: &Call, repo: &RepositoryName, item: &'a RefMove) -> Opl
     }
 }
 
-fn rfc3339(time: Timestamp) -> String {
+/// A time as our messages spell it.
+pub fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.millis()).map(|time| time.to_string()).unwrap_or_default()
 }
 

@@ -101,8 +101,10 @@ pub struct NonEmptyList<T>(std::marker::PhantomData<T>);
 impl<T: Described> Described for NonEmptyList<T> {
     const TYPE: Type = Type::List(&T::TYPE, 1);
 }
-/// Marks an instant, in messages that are only described.
-pub enum Instant {}
+/// An instant as RFC 3339 spells it.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+pub struct Instant(pub String);
 impl Described for Instant {
     const TYPE: Type = Type::Instant;
 }

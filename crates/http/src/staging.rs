@@ -1,4 +1,4 @@
-//! Addresses in place of bytes: allocate, link, stage (areas 16, 18), and the start of an import (area 20).
+//! Addresses in place of bytes: allocate, link, stage (areas 16, 18).
 
 use crate::call::Call;
 use crate::config;
@@ -7,7 +7,6 @@ use crate::json;
 use crate::messages::{ObjectStageCreation, ObjectStats, StagingLocation, StagingMetadata};
 use crate::objects::{stats, unsupported_condition, write_condition};
 use crate::schema::Nullable;
-use http::StatusCode;
 use millpond_service::{Attributes, LinkRequest, Metadata, ObjectInfo, Timestamp, WriteCondition};
 
 /// `GET /repositories/{repository}/branches/{branch}/staging/backing`
@@ -105,15 +104,4 @@ pub async fn allowed(call: Call) -> Handled {
 /// that gives none out (API-18.13).
 pub async fn presigned_part(_call: Call) -> Handled {
     Err(Refusal::invalid("physical address must be relative to the storage namespace"))
-}
-
-/// `POST /repositories/{repository}/branches/{branch}/import`
-pub async fn import_start(call: Call) -> Handled {
-    let repo = call.existing_repository().await?;
-    if !call.options.local_import_enabled {
-        let refusal = Refusal::invalid("import is not supported for this storage");
-        return Err(refusal.with_status(StatusCode::FORBIDDEN));
-    }
-    call.service.get_branch(&call.caller, &repo, &call.branch()?).await?;
-    Err(Refusal::not_implemented("this server does not offer imports yet"))
 }

@@ -10,7 +10,7 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    auth, branches, commits, config, millpond, objects, refs, repositories, settings, staging, tags,
+    auth, branches, commits, config, imports, millpond, objects, refs, repositories, settings, staging, tags,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
@@ -187,9 +187,9 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/branches/{branch}/diff", "branches", "diffBranch", run!(refs::diff_branch)).with(&[PREFIX, AFTER, AMOUNT, DELIMITER]).gives(200, of::<DiffList>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/revert", "branches", "revertBranch", run!(branches::revert)).json(of::<RevertCreation>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/cherry-pick", "branches", "cherryPick", run!(branches::cherry_pick)).json(of::<CherryPickCreation>()).gives(201, of::<Commit>()),
-    Operation::new(Post, "/repositories/{repository}/branches/{branch}/import", "import", "importStart", run!(staging::import_start)).json(of::<ImportCreation>()).gives(202, of::<ImportCreationResponse>()),
-    Operation::new(Get, "/repositories/{repository}/branches/{branch}/import", "import", "importStatus", run!(settings::no_task)).with(&[must("id")]).gives(200, of::<ImportStatus>()),
-    Operation::new(Delete, "/repositories/{repository}/branches/{branch}/import", "import", "importCancel", run!(settings::no_task)).with(&[must("id")]),
+    Operation::new(Post, "/repositories/{repository}/branches/{branch}/import", "import", "importStart", run!(imports::start)).json(of::<ImportCreation>()).gives(202, of::<ImportCreationResponse>()),
+    Operation::new(Get, "/repositories/{repository}/branches/{branch}/import", "import", "importStatus", run!(imports::status)).with(&[must("id")]).gives(200, of::<ImportStatus>()),
+    Operation::new(Delete, "/repositories/{repository}/branches/{branch}/import", "import", "importCancel", run!(imports::cancel)).with(&[must("id")]),
 
     // --- tags ---
     Operation::new(Get, "/repositories/{repository}/tags", "tags", "listTags", run!(tags::list)).with(PAGE).gives(200, of::<RefList>()),

@@ -16,6 +16,7 @@ use millpond_auth::{AdminKeys, Auth, Sealer};
 use millpond_blob::{Blobs, LocalBlobs};
 use millpond_engine::Engine;
 use millpond_kv::{Batch, Expect, Kv, KvError, LocalKv, Write};
+use millpond_origin::LocalFolders;
 use millpond_service::{Random, Service};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -24,6 +25,9 @@ use tokio::net::TcpListener;
 
 /// The user that a single administrator is.
 pub const ADMINISTRATOR: &str = "admin";
+
+/// Most threads that look at the files of one import.
+const IMPORT_THREADS_MAX: usize = 8;
 
 /// Where the id of the installation is in the metadata store (`docs/formats/server.md`).
 const INSTALLATION_ID: &[u8] = b"s/installation-id";
@@ -79,9 +83,10 @@ impl Installation {
         let given = config.admin.as_ref().map(|(id, secret)| (id.as_str(), secret.as_str()));
         let keys = auth.ensure_admin(ADMINISTRATOR, given).await.context("set up the administrator's key")?;
         let id = installation_id(&*kv, &OsRandom).await.context("find the id of the installation")?;
-        let engine =
-            Engine::open(kv, blobs, clock.clone(), random.clone(), millpond_engine::Options::default()).await;
+        let options = millpond_engine::Options { origin: Arc::new(origin(config)), ..Default::default() };
+        let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await;
         let engine = engine.with_context(|| format!("open the data directory {}", data.path().display()))?;
+        engine.resume_imports();
         let service = Arc::new(Service::new(engine, auth, clock, random, id));
         let metrics = Metrics::install()?;
         Ok(Self { service, keys, data, address, listener, certificates, metrics })
@@ -124,6 +129,15 @@ impl Installation {
         tracing::info!(?stopped, "stopped");
         Ok(stopped)
     }
+}
+
+/// What may be imported: the configured directories without what the server keeps for itself.
+fn origin(config: &Config) -> LocalFolders {
+    let mut hidden = vec![config.data.clone(), config.master_key_file.clone()];
+    hidden.extend(machine::config_folder(&machine::variable));
+    hidden.extend(config.tls.as_ref().map(|tls| tls.key.clone()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(IMPORT_THREADS_MAX);
+    LocalFolders::new(config.local_import.clone(), hidden, threads)
 }
 
 async fn bind(address: &str) -> Result<TcpListener> {

@@ -90,6 +90,12 @@ pub struct Block {
 }
 
 impl Block {
+    /// One object of the place itself.
+    pub fn of(name: &[u8], seen: Seen) -> Self {
+        let mut block = Self::default();
+        block.push(name, seen);
+        block
+    }
     fn new(folder: Arc<[u8]>) -> Self {
         Self { folder, ..Self::default() }
     }

@@ -5,6 +5,7 @@
 
 mod gate;
 mod history;
+mod imports;
 mod objects;
 mod pages;
 mod refs;

@@ -43,6 +43,23 @@ pub fn apply(
     Ok(rewritten.hand_over(sink))
 }
 
+/// As [`apply`], but an entry that is put takes the place of the old one even if it is the same object, and
+/// changes may be found while they are applied: all of them are in memory as nodes at the end, none as entries.
+///
+/// # Errors
+/// Those of the source and of the changes. On error nothing was put into the sink.
+///
+/// # Panics
+/// When the changes do not ascend.
+pub fn replace(
+    source: &dyn NodeSource,
+    tree: TreeId,
+    mut changes: impl Iterator<Item = Result<(ObjectPath, Option<Entry>), TreeError>>,
+    sink: &mut dyn NodeSink,
+) -> Result<TreeId, TreeError> {
+    Ok(rewrite(source, tree, Puts::Exact, &mut changes)?.hand_over(sink))
+}
+
 /// A changed tree whose new nodes nobody else has seen.
 pub(crate) struct Rewritten {
     tree: TreeId,

@@ -28,7 +28,7 @@ mod scan;
 mod source;
 pub mod verify;
 
-pub use apply::apply;
+pub use apply::{apply, replace};
 pub use build::build;
 pub use diff::{Change, Diff};
 pub use error::{Place, TreeError};

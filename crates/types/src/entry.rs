@@ -115,7 +115,8 @@ pub struct Entry {
 impl Entry {
     /// Whether two entries hold the same object (API-16.16 and design.md 3.2): content hash or declared
     /// checksum, size, content type and metadata. Address and mtime do not count, except that declared
-    /// entries are the same only with the same address or the same checksum and size.
+    /// entries are the same only with the same explicit address or the same checksum and size. A rule's
+    /// address says where an object is and not what was seen there, which is the checksum.
     pub fn same_object(&self, other: &Entry) -> bool {
         if self.size != other.size || self.attributes != other.attributes {
             return false;
@@ -123,7 +124,7 @@ impl Entry {
         match (&self.content, &other.content) {
             (Content::Declared, Content::Declared) => {
                 self.checksum == other.checksum
-                    || (self.address == other.address && self.address != Address::Cas)
+                    || (self.address == other.address && matches!(self.address, Address::Explicit(_)))
             }
             (Content::Declared, _) | (_, Content::Declared) => false,
             (a, b) => a == b,

@@ -145,6 +145,19 @@ impl Check {
             Ok(())
         })
         .await?;
+        let prefix = keys::rules(uid);
+        self.rows(&prefix.clone(), |key, value| {
+            let (number, rule) = tables::decode_rule(&key[prefix.len()..], value)?;
+            state.rules.insert(number, rule);
+            Ok(())
+        })
+        .await?;
+        self.rows(&keys::imports(uid), |_, value| {
+            let import = tables::decode_import(value)?;
+            state.imports.insert(import.order.id.clone(), import);
+            Ok(())
+        })
+        .await?;
         // Each move is in two tables; a digest over both in the order of sequences shows a difference.
         let (mut all, mut by_name) = ((0u64, [0u8; 32]), (0u64, [0u8; 32]));
         let add = |sum: &mut (u64, [u8; 32]), value: &[u8]| {

@@ -278,7 +278,7 @@ impl Check {
         let mut listed = listed;
         for repo in repos {
             let objects = listed.objects.remove(&repo.uid);
-            let mut data = Data::new(self, repo.uid, repo.info().name.to_string(), objects);
+            let mut data = Data::new(self, &repo, objects);
             data.journal_commits = repo.unsaved.read().commits.clone();
             let packs = listed.packs.remove(&repo.uid).unwrap_or_default();
             self.repository(&repo, packs, data, &mut report).await?;

@@ -65,7 +65,8 @@ impl Engine {
         let context = self.context(actor, "copy-object");
         let mut entry = (*found).clone();
         entry.mtime = context.time;
-        entry.address = address::acquire(entry.address).address();
+        let address = address::portable(&repo.state.read(), request.source_path, &entry)?;
+        entry.address = address::acquire(address).address();
         if let Some(attributes) = request.attributes {
             super::put::check_attributes(&attributes)?;
             entry.attributes = Arc::new(attributes);

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::resolve::View;
-use crate::state::{Repo, Staged};
+use crate::state::{Repo, RepoState, Staged};
 use crate::{ListItem, ListRequest, ObjectInfo, Page, Result, address};
 use bytes::Bytes;
 use millpond_tree::{NodeSource, Scan, TreeError};
@@ -30,9 +30,9 @@ impl Snapshot {
 
     /// One page of it.
     pub async fn list(&self, request: &ListRequest) -> Result<Page<ListItem>> {
-        let namespace = self.repo.info().storage_namespace.clone();
+        let state = self.repo.state.read();
         let (view, request) = (self.view.clone(), request.clone());
-        self.repo.nodes.page(move |source| list(source, &view, &namespace, &request)).await
+        self.repo.nodes.page(move |source| list(source, &view, &state, &request)).await
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn after_bound(prefix: &[u8], after: &[u8], delimiter: &[u8]) -> Opti
 fn list(
     source: &dyn NodeSource,
     view: &View,
-    namespace: &str,
+    state: &RepoState,
     request: &ListRequest,
 ) -> std::result::Result<Page<ListItem>, TreeError> {
     let mut items = Vec::new();
@@ -103,7 +103,7 @@ fn list(
         match fold_at(path.as_bytes(), &request.prefix, &request.delimiter) {
             None => {
                 let entry = merged.take()?;
-                let physical_address = address::to_text(namespace, &entry);
+                let physical_address = address::to_text(state, &path, &entry);
                 items.push(ListItem::Object(ObjectInfo { path, entry, physical_address }));
             }
             Some(folded) => {

@@ -5,6 +5,7 @@ mod commit;
 mod copy;
 mod delete;
 mod diff;
+mod import;
 mod link;
 mod list;
 mod log;
@@ -20,6 +21,7 @@ mod train;
 mod upload;
 
 pub use copy::CopyRequest;
+pub(crate) use import::Imports;
 pub use list::Snapshot;
 pub use put::ObjectWriter;
 pub use read::OpenObject;

@@ -282,6 +282,6 @@ pub(crate) fn entry_answer(entry: &Entry) -> Bytes {
 
 /// An entry as callers see it.
 pub(crate) fn describe(repo: &Repo, path: ObjectPath, entry: &Entry) -> ObjectInfo {
-    let physical_address = address::to_text(&repo.info().storage_namespace, entry);
+    let physical_address = address::to_text(&repo.state.read(), &path, entry);
     ObjectInfo { path, entry: entry.clone(), physical_address }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use millpond_blob::BlobReader;
+use millpond_origin::{OriginError, OriginErrorKind};
 use millpond_types::limits::READ_MEMORY_BYTES_MAX;
 use millpond_types::{Content, ObjectPath, RefExpr, RepositoryName};
 use std::ops::Range;
@@ -87,18 +88,23 @@ impl Engine {
     ) -> Result<OpenObject> {
         let info = self.stat_object(repository, at, path).await?;
         let repo = self.repo(repository)?;
-        let Place::Data(name) = place(&info.entry)? else {
-            return Err(Error::new(
-                Kind::Gone,
-                format!(
-                    "No data: '{}' was linked from {} and is not kept here",
-                    path.to_text(),
-                    info.physical_address
-                ),
-            ));
+        let place = place(&repo.state.read(), path, &info.entry)?;
+        let reader = match place {
+            Place::Data(name) => {
+                self.blobs.open(&crate::keys::data(repo.uid, &name)).await.map_err(|e| no_data(path, e))?
+            }
+            Place::Origin(location, mark) => {
+                let origin = self.options.origin.clone();
+                let open = move |_: &dyn crate::tasks::Wait| origin.open(&location, mark);
+                self.options.tasks.run(open).await?.map_err(|error| not_as_seen(path, error))?
+            }
+            Place::Foreign(uri) => {
+                return Err(Error::new(
+                    Kind::Gone,
+                    format!("No data: '{}' was linked from {uri} and is not kept here", path.to_text()),
+                ));
+            }
         };
-        let reader =
-            self.blobs.open(&crate::keys::data(repo.uid, &name)).await.map_err(|e| no_data(path, e))?;
         let source = match info.entry.content {
             Content::Parts(_) => {
                 let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
@@ -126,6 +132,15 @@ impl Engine {
 
 fn not_found(path: &ObjectPath) -> Error {
     Error::new(Kind::NotFound(Thing::Object), format!("object '{}' not found", path.to_text()))
+}
+
+fn not_as_seen(path: &ObjectPath, error: OriginError) -> Error {
+    let message = format!("No data: '{}' was imported, and {error}", path.to_text());
+    match error.kind {
+        // A place that may no longer be read is as good as gone.
+        OriginErrorKind::Gone | OriginErrorKind::Refused => Error::new(Kind::Gone, message),
+        OriginErrorKind::Failed => Error::new(Kind::Internal, message),
+    }
 }
 
 fn no_data(path: &ObjectPath, error: millpond_blob::BlobError) -> Error {

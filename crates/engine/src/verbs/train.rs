@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::idempotency::{Begin, Keyed};
 use crate::journal::{Submission, Ticket};
 use crate::record::{Context, Record};
-use crate::state::{Branch, BranchState, Repo};
+use crate::state::{Branch, BranchState, Repo, RepoState};
 use crate::{Actor, CommitInfo, Error, Kind, Result, Thing};
 use bytes::Bytes;
 use millpond_tree::{Diff, NewNodes, Overlay};
@@ -43,6 +43,9 @@ pub(crate) struct Move {
     pub working: TreeId,
     pub nodes: Vec<NewNodes>,
 }
+
+/// Decides what else is to happen together with a head's move, from the repository's state at that moment.
+pub(crate) type Also<'a> = Box<dyn FnOnce(&RepoState) -> Result<Vec<Record>> + Send + 'a>;
 
 impl Engine {
     /// The branch as decided now, refusing one that is gone.
@@ -130,6 +133,22 @@ impl Engine {
         answer: Bytes,
         to: Move,
     ) -> Result<Ticket> {
+        self.move_head_and(actor, verb, repo, branch, keyed, answer, to, None)
+    }
+
+    /// As [`Engine::move_head`], together with what `also` decides about the repository: both or nothing.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn move_head_and(
+        &self,
+        actor: &Actor,
+        verb: &str,
+        repo: &Arc<Repo>,
+        branch: &Branch,
+        keyed: &mut Keyed,
+        answer: Bytes,
+        to: Move,
+        also: Option<Also<'_>>,
+    ) -> Result<Ticket> {
         let mut context = self.context(actor, verb);
         let mut state = branch.state.decide();
         if state.deleted {
@@ -145,20 +164,25 @@ impl Engine {
             upto_seq: to.upto_seq,
             working: to.working,
         };
+        let mut records = vec![record];
+        // After the branch's lock, and held until both are submitted.
+        let mut repo_state = None;
+        if let Some(also) = also {
+            let state = repo_state.insert(repo.decide()?);
+            records.extend(also(state)?);
+        }
         for nodes in &to.nodes {
             repo.nodes.announce(nodes);
         }
         if let Some(commit) = to.commit {
             repo.unsaved.write().commits.insert(to.new, commit);
         }
-        state.apply(&record);
+        state.apply(&records[0]);
+        if let Some(repo_state) = &mut repo_state {
+            records[1..].iter().for_each(|record| repo_state.apply(record, None));
+        }
         keyed.answer(&mut context, || answer);
-        Ok(self.submit(Submission {
-            context,
-            records: vec![record],
-            nodes: Some((repo.clone(), to.nodes)),
-            created: None,
-        }))
+        Ok(self.submit(Submission { context, records, nodes: Some((repo.clone(), to.nodes)), created: None }))
     }
 
     /// Takes a branch's memtable into its working tree, if it has that many entries.

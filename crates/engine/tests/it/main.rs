@@ -8,6 +8,7 @@ mod faults;
 mod fencing;
 mod fsck;
 mod gate;
+mod imports;
 mod model;
 mod objects;
 mod races;
