@@ -274,6 +274,10 @@ impl Replay<'_> {
                 return Ok(());
             }
             Record::RepositoryMetadata { .. } => return Err("nobody changes repository metadata".into()),
+            Record::RuleAdded { .. }
+            | Record::ImportStarted { .. }
+            | Record::ImportProgressed { .. }
+            | Record::ImportEnded { .. } => return Err("nobody imports".into()),
             Record::Staged { branch, first_seq, ops, .. } => {
                 let name = branch.to_string();
                 let call = call.ok_or("nobody has asked for this change")?;
