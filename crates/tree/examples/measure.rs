@@ -273,7 +273,11 @@ fn main() -> Result<(), TreeError> {
             .enumerate()
             .map(|(i, (path, entry))| match i % 2 {
                 0 => (path, None),
-                _ => (ObjectPath::parse(&format!("{}.txt", path.to_text())).expect("a path"), entry),
+                _ => (
+                    ObjectPath::parse(&format!("{}-2.JPEG", path.to_text().trim_end_matches(".JPEG")))
+                        .expect("a path"),
+                    entry,
+                ),
             })
             .collect();
         let mut moving = NewNodes::default();

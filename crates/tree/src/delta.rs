@@ -9,7 +9,6 @@
 
 use crate::build::{Edit, NodeBuilder, RowEdit};
 use crate::inner::{Child, InnerBuilder};
-use crate::keys::KeyWalk;
 use crate::leaf::{LeafBuilder, Puts};
 use crate::{Node, TreeError};
 use bytes::Bytes;
@@ -29,22 +28,16 @@ const REPLACE: u64 = 3;
 
 /// The rows of one kind of node, to compare and to spell out.
 trait Rows: NodeBuilder {
-    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool;
-    /// The first index from `from` on where two nodes of the same length differ, or that length.
-    fn first_unequal(a: &Node, b: &Node, from: usize) -> usize {
-        (from..a.len()).find(|index| !Self::equal(a, *index, b, *index)).unwrap_or(a.len())
-    }
+    /// How many rows of `a` from `i` on equal those of `b` from `j` on, of at most `len`.
+    fn equal_rows(a: &Node, i: usize, b: &Node, j: usize, len: usize) -> usize;
     /// Spells a row out; none when reading it back would not give the same bytes.
     fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()>;
     fn read(reader: &mut Reader) -> Result<Self::Value, DecodeError>;
 }
 
 impl Rows for LeafBuilder {
-    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool {
-        a.leaf().equal(a.bytes(), i, b.leaf(), b.bytes(), j)
-    }
-    fn first_unequal(a: &Node, b: &Node, from: usize) -> usize {
-        a.leaf().first_unequal(a.bytes(), from, b.leaf(), b.bytes())
+    fn equal_rows(a: &Node, i: usize, b: &Node, j: usize, len: usize) -> usize {
+        a.leaf().equal_rows(a.bytes(), i, b.leaf(), b.bytes(), j, len)
     }
     fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()> {
         let entry = node.entry(index).ok()?;
@@ -57,8 +50,8 @@ impl Rows for LeafBuilder {
 }
 
 impl Rows for InnerBuilder {
-    fn equal(a: &Node, i: usize, b: &Node, j: usize) -> bool {
-        a.child(i) == b.child(j)
+    fn equal_rows(a: &Node, i: usize, b: &Node, j: usize, len: usize) -> usize {
+        (0..len).find(|n| a.child(i + n) != b.child(j + n)).unwrap_or(len)
     }
     fn write(node: &Node, index: usize, writer: &mut Writer) -> Option<()> {
         let child = node.child(index);
@@ -106,6 +99,10 @@ impl Edits {
         }
         self.count += count as u64;
     }
+    /// None when the edits have become longer than this.
+    fn check(&self, len_max: usize) -> Option<()> {
+        (self.out.len() + self.rows.len() <= len_max).then_some(())
+    }
     fn close(&mut self) {
         if self.count > 0 {
             let rows = std::mem::take(&mut self.rows).finish();
@@ -124,66 +121,71 @@ impl Edits {
 fn encode_rows<R: Rows>(base: &Node, new: &Node, len_max: usize) -> Option<Vec<u8>> {
     let mut edits =
         Edits { out: Writer::new(), kind: COPY, count: 0, rows: Writer::new(), last_key: Vec::new() };
-    if base.same_keys(new) {
-        let mut index = 0;
-        while index < new.len() {
-            let unequal = R::first_unequal(base, new, index);
-            edits.add_rows(COPY, unequal - index);
-            if unequal < new.len() {
-                R::write(new, unequal, edits.add(REPLACE))?;
-            }
-            index = unequal + 1;
-            if edits.out.len() + edits.rows.len() > len_max {
-                return None;
-            }
+    let (mut old, mut row) = (0, 0);
+    for run in key_runs(base, new) {
+        edits.add_rows(SKIP, run.old - old);
+        for row in row..run.new {
+            edits.add(INSERT);
+            edits.add_key(&new.key(row));
+            R::write(new, row, &mut edits.rows)?;
+            edits.check(len_max)?;
         }
-        edits.close();
-        return Some(edits.out.finish());
-    }
-    let (mut old, mut row) = (Some(base.walk(0)), Some(new.walk(0)));
-    let next = |node: &Node, walk: &mut Option<KeyWalk>| {
-        if let Some(at) = walk
-            && !node.advance(at)
-        {
-            *walk = None;
-        }
-    };
-    loop {
-        let order = match (&old, &row) {
-            (None, None) => break,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(old), Some(row)) => old.key().cmp(row.key()),
-        };
-        match (&old, &row) {
-            (_, Some(at)) if order.is_gt() => {
-                edits.add(INSERT);
-                edits.add_key(at.key());
-                R::write(new, at.index(), &mut edits.rows)?;
+        (old, row) = (run.old, run.new);
+        let end = run.new + run.len;
+        while row < end {
+            let equal = R::equal_rows(base, old, new, row, end - row);
+            edits.add_rows(COPY, equal);
+            (old, row) = (old + equal, row + equal);
+            if row < end {
+                R::write(new, row, edits.add(REPLACE))?;
+                edits.check(len_max)?;
+                (old, row) = (old + 1, row + 1);
             }
-            (Some(was), Some(is)) if order.is_eq() => {
-                if R::equal(base, was.index(), new, is.index()) {
-                    edits.add(COPY);
-                } else {
-                    R::write(new, is.index(), edits.add(REPLACE))?;
-                }
-            }
-            _ => {
-                edits.add(SKIP);
-            }
-        }
-        if order.is_le() {
-            next(base, &mut old);
-        }
-        if order.is_ge() {
-            next(new, &mut row);
-        }
-        if edits.out.len() + edits.rows.len() > len_max {
-            return None;
         }
     }
     edits.close();
     Some(edits.out.finish())
+}
+
+/// Rows with the same keys.
+struct KeyRun {
+    old: usize,
+    new: usize,
+    len: usize,
+}
+
+/// Where both nodes have the same keys, in order; at the end an empty run.
+fn key_runs(base: &Node, new: &Node) -> Vec<KeyRun> {
+    let end = KeyRun { old: base.len(), new: new.len(), len: 0 };
+    if base.same_keys(new) {
+        return vec![KeyRun { old: 0, new: 0, len: new.len() }, end];
+    }
+    let mut runs: Vec<KeyRun> = Vec::new();
+    let start = base.same_first_keys(new);
+    if start > 0 {
+        runs.push(KeyRun { old: 0, new: 0, len: start });
+    }
+    let walk = |node: &Node| (start < node.len()).then(|| node.walk(start));
+    let (mut old, mut row) = (walk(base), walk(new));
+    while let (Some(was), Some(is)) = (&mut old, &mut row) {
+        let order = was.key().cmp(is.key());
+        if order.is_eq() {
+            match runs.last_mut() {
+                Some(run) if run.old + run.len == was.index() && run.new + run.len == is.index() => {
+                    run.len += 1;
+                }
+                _ => runs.push(KeyRun { old: was.index(), new: is.index(), len: 1 }),
+            }
+        }
+        if order.is_le() && !base.advance(was) {
+            old = None;
+        }
+        if order.is_ge() && !new.advance(is) {
+            row = None;
+        }
+    }
+    runs.push(end);
+    runs
 }
 
 /// The node that these edits of `base` give.

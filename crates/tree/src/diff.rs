@@ -204,12 +204,12 @@ impl<'a> RawDiff<'a> {
             Some((a, b, same)) if a == left.id() && b == right.id() => same,
             _ => left.same_keys(right),
         };
-        let end = match same {
-            true => left.leaf().first_unequal(left.bytes(), i, right.leaf(), right.bytes()),
-            false => i + 1,
+        let count = match same {
+            true => left.leaf().equal_rows(left.bytes(), i, right.leaf(), right.bytes(), i, left.len() - i),
+            false => 1,
         };
         self.same_keys = Some((left.id(), right.id(), same));
-        end - i
+        count
     }
 
     /// A difference at this key, or the end when the key is beyond the prefix.

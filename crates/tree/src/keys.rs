@@ -137,6 +137,20 @@ impl Keys {
         self.len == other.len && bytes[self.prefix - HEADER..] == theirs[other.prefix - HEADER..]
     }
 
+    /// How many of the first keys are certainly the same in both sections: those of groups that are coded alike.
+    pub(crate) fn same_first(&self, bytes: &[u8], other: &Self, theirs: &[u8]) -> usize {
+        if self.prefix(bytes) != other.prefix(theirs) || self.suffix(bytes) != other.suffix(theirs) {
+            return 0;
+        }
+        let alike = common(&bytes[self.data..], &theirs[other.data..]);
+        // A whole group is alike when the next one begins within what is alike, in both.
+        let groups = |keys: &Self, bytes: &[u8]| {
+            let begins = |group: &usize| keys.restart_checked(bytes, *group) - keys.data <= alike;
+            (1..keys.len.div_ceil(RESTART_EVERY)).take_while(begins).count()
+        };
+        groups(self, bytes).min(groups(other, theirs)) * RESTART_EVERY
+    }
+
     /// Appends the section of these keys after some were deleted and others inserted: what [`KeyArena::encode`]
     /// gives for the resulting keys, of which there is at least one. Edits come in the order of rows.
     pub(crate) fn patch(&self, bytes: &[u8], edits: &[KeyEdit<'_>], out: &mut Vec<u8>) {

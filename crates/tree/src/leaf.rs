@@ -117,20 +117,20 @@ impl Column {
     }
 }
 
-/// The first row from `from` on where two columns of raw values of this width differ, before `end`.
-fn first_unequal(a: &[u8], b: &[u8], width: usize, from: usize, end: usize) -> usize {
+/// How many rows two columns of raw values of this width have in common before they differ, of at most `len`.
+fn equal_rows(a: &[u8], b: &[u8], width: usize, len: usize) -> usize {
     /// Rows compared at once before looking closer.
     const BLOCK: usize = 16;
-    let mut row = from;
-    while row < end {
-        let next = (row + BLOCK).min(end);
+    let mut row = 0;
+    while row < len {
+        let next = (row + BLOCK).min(len);
         if a[row * width..next * width] != b[row * width..next * width] {
             let equal = |row: &usize| a[row * width..][..width] == b[row * width..][..width];
             return (row..next).find(|row| !equal(row)).unwrap_or(next);
         }
         row = next;
     }
-    end
+    len
 }
 
 /// Byte strings one after the other behind a table of their ends.
@@ -390,55 +390,67 @@ impl LeafLayout {
 }
 
 impl LeafLayout {
-    /// The first index from `from` on where the entries of two leaves of the same length differ in anything, or
-    /// that length. Goes column by column, which is many times faster than entry by entry.
-    pub(crate) fn first_unequal(&self, bytes: &[u8], from: usize, other: &Self, theirs: &[u8]) -> usize {
-        let mut end = self.len;
-        let rows = |end: usize, unequal: &dyn Fn(usize) -> bool| {
-            (from..end).find(|row| unequal(*row)).unwrap_or(end)
+    /// How many entries from `row` on equal those of another leaf from `at` on in everything, of at most `len`. Goes
+    /// column by column, which is many times faster than entry by entry.
+    pub(crate) fn equal_rows(
+        &self,
+        bytes: &[u8],
+        row: usize,
+        other: &Self,
+        theirs: &[u8],
+        at: usize,
+        len: usize,
+    ) -> usize {
+        let mut len = len;
+        let rows = |len: usize, unequal: &dyn Fn(usize, usize) -> bool| {
+            (0..len).find(|n| unequal(row + n, at + n)).unwrap_or(len)
         };
-        let wide = |end: usize, a: Option<usize>, b: Option<usize>, width: usize| match (a, b) {
-            (Some(a), Some(b)) => first_unequal(&bytes[a..], &theirs[b..], width, from, end),
-            (None, None) => end,
-            // A column that one of them lacks is all zeros there.
-            (Some(a), None) => {
-                rows(end, &|row| bytes[a + row * width..][..width].iter().any(|byte| *byte != 0))
-            }
-            (None, Some(b)) => {
-                rows(end, &|row| theirs[b + row * width..][..width].iter().any(|byte| *byte != 0))
+        let zeros = |len: usize, column: &[u8], width: usize| {
+            (0..len).find(|n| column[n * width..][..width].iter().any(|byte| *byte != 0)).unwrap_or(len)
+        };
+        let wide = |len: usize, a: Option<usize>, b: Option<usize>, width: usize| {
+            let a = a.map(|start| &bytes[start + row * width..]);
+            let b = b.map(|start| &theirs[start + at * width..]);
+            match (a, b) {
+                (Some(a), Some(b)) => equal_rows(a, b, width, len),
+                (None, None) => len,
+                // A column that one of them lacks is all zeros there.
+                (Some(column), None) | (None, Some(column)) => zeros(len, column, width),
             }
         };
-        end = wide(end, self.hashes, other.hashes, 32);
-        end = wide(end, self.md5s, other.md5s, 16);
-        let narrow = |end: usize, a: Column, b: Column, same_base: bool, unequal: &dyn Fn(usize) -> bool| {
-            if same_base && a.width == b.width {
-                first_unequal(a.raw(bytes), b.raw(theirs), a.width, from, end)
-            } else {
-                rows(end, unequal)
-            }
-        };
+        len = wide(len, self.hashes, other.hashes, 32);
+        len = wide(len, self.md5s, other.md5s, 16);
+        let narrow =
+            |len: usize, a: Column, b: Column, same_base: bool, unequal: &dyn Fn(usize, usize) -> bool| {
+                if same_base && a.width == b.width {
+                    let width = a.width;
+                    equal_rows(&a.raw(bytes)[row * width..], &b.raw(theirs)[at * width..], width, len)
+                } else {
+                    rows(len, unequal)
+                }
+            };
         let same_base = self.kind_constant == other.kind_constant;
-        end = narrow(end, self.kinds, other.kinds, same_base, &|row| {
-            self.kind(bytes, row) != other.kind(theirs, row)
+        len = narrow(len, self.kinds, other.kinds, same_base, &|row, at| {
+            self.kind(bytes, row) != other.kind(theirs, at)
         });
         let same_base = self.size_base == other.size_base;
-        end = narrow(end, self.sizes, other.sizes, same_base, &|row| {
-            self.size(bytes, row) != other.size(theirs, row)
+        len = narrow(len, self.sizes, other.sizes, same_base, &|row, at| {
+            self.size(bytes, row) != other.size(theirs, at)
         });
         let same_base = self.mtime_base == other.mtime_base;
-        end = narrow(end, self.mtimes, other.mtimes, same_base, &|row| {
-            self.mtime(bytes, row) != other.mtime(theirs, row)
+        len = narrow(len, self.mtimes, other.mtimes, same_base, &|row, at| {
+            self.mtime(bytes, row) != other.mtime(theirs, at)
         });
         let same_dictionary = self.dictionary.count == other.dictionary.count
             && (0..self.dictionary.count)
-                .all(|at| self.dictionary.get(bytes, at) == other.dictionary.get(theirs, at));
-        end = narrow(end, self.attributes, other.attributes, same_dictionary, &|row| {
-            self.attribute_bytes(bytes, row) != other.attribute_bytes(theirs, row)
+                .all(|place| self.dictionary.get(bytes, place) == other.dictionary.get(theirs, place));
+        len = narrow(len, self.attributes, other.attributes, same_dictionary, &|row, at| {
+            self.attribute_bytes(bytes, row) != other.attribute_bytes(theirs, at)
         });
         if self.variable.is_some() || other.variable.is_some() {
-            end = rows(end, &|row| self.variable(bytes, row) != other.variable(theirs, row));
+            len = rows(len, &|row, at| self.variable(bytes, row) != other.variable(theirs, at));
         }
-        end
+        len
     }
 }
 
@@ -738,10 +750,17 @@ mod tests {
                 for from in [0, 1, 16, 58, 99, 100] {
                     let equal = |i: &usize| a.leaf().equal(a.bytes(), *i, b.leaf(), b.bytes(), *i);
                     let expected = (from..100).find(|i| !equal(i)).unwrap_or(100);
-                    let found = a.leaf().first_unequal(a.bytes(), from, b.leaf(), b.bytes());
+                    let found =
+                        from + a.leaf().equal_rows(a.bytes(), from, b.leaf(), b.bytes(), from, 100 - from);
                     assert_eq!(found, expected);
                     let decoded = (from..100).find(|i| a.entry(*i).unwrap() != b.entry(*i).unwrap());
                     assert_eq!(found, decoded.unwrap_or(100));
+                    // Shifted against each other, and cut short.
+                    let len = (100 - from).min(42);
+                    let equal = |n: &usize| a.leaf().equal(a.bytes(), from + n, b.leaf(), b.bytes(), *n);
+                    let expected = (0..len).find(|n| !equal(n)).unwrap_or(len);
+                    let found = a.leaf().equal_rows(a.bytes(), from, b.leaf(), b.bytes(), 0, len);
+                    assert_eq!(found, expected);
                 }
             }
         }

@@ -229,6 +229,10 @@ impl Node {
     pub(crate) fn same_keys(&self, other: &Node) -> bool {
         self.keys().same(&self.bytes, other.keys(), &other.bytes)
     }
+    /// See [`Keys::same_first`].
+    pub(crate) fn same_first_keys(&self, other: &Node) -> usize {
+        self.keys().same_first(&self.bytes, other.keys(), &other.bytes)
+    }
     /// See [`Keys::patch`].
     pub(crate) fn patch_keys(&self, edits: &[KeyEdit<'_>], out: &mut Vec<u8>) {
         self.keys().patch(&self.bytes, edits, out);
