@@ -17,6 +17,9 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+/// A journal without a new row for this long is at rest.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What may be set from outside.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -76,13 +79,15 @@ pub struct Engine {
     /// Where the backlog stood when a checkpoint failed: the next one waits until as much has come again.
     put_off: Mutex<Backlog>,
     checkpoint_queued: AtomicBool,
+    /// A task waits for the journal to come to rest.
+    idle_watched: AtomicBool,
     pub(crate) reads: crate::verbs::Reads,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
 
 /// Journal rows that the tables do not cover.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Backlog {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
@@ -172,6 +177,7 @@ impl Engine {
                 deleted: Mutex::new(deleted),
                 put_off: Mutex::default(),
                 checkpoint_queued: AtomicBool::new(false),
+                idle_watched: AtomicBool::new(false),
                 options,
                 epoch,
                 root,
@@ -242,18 +248,48 @@ impl Engine {
             backlog.rows >= put_off.rows + self.options.checkpoint_rows
                 || backlog.bytes >= put_off.bytes + self.options.checkpoint_bytes
         };
-        if due && !self.checkpoint_queued.swap(true, Ordering::AcqRel) {
-            let engine = self.owned();
-            self.options.tasks.spawn(Box::pin(async move {
-                let mut put_off = Backlog::default();
-                if let Err(error) = engine.checkpoint().await {
-                    tracing::error!(error = %error, "checkpoint failed; it is tried again after as many rows");
-                    put_off = *engine.since_checkpoint.lock();
-                }
-                *engine.put_off.lock() = put_off;
-                engine.checkpoint_queued.store(false, Ordering::Release);
-            }));
+        if due {
+            self.checkpoint_soon();
+        } else if !self.idle_watched.swap(true, Ordering::AcqRel) {
+            self.checkpoint_when_idle();
         }
+    }
+
+    fn checkpoint_soon(&self) {
+        if self.checkpoint_queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let engine = self.owned();
+        self.options.tasks.spawn(Box::pin(async move {
+            let mut put_off = Backlog::default();
+            if let Err(error) = engine.checkpoint().await {
+                tracing::error!(error = %error, "checkpoint failed; it is tried again after as many rows");
+                put_off = *engine.since_checkpoint.lock();
+            }
+            *engine.put_off.lock() = put_off;
+            engine.checkpoint_queued.store(false, Ordering::Release);
+        }));
+    }
+
+    /// A journal that nobody writes to is not left for the next start to read, nor its bytes on the disk.
+    fn checkpoint_when_idle(&self) {
+        let (this, tasks) = (self.this.clone(), self.options.tasks.clone());
+        self.options.tasks.spawn(Box::pin(async move {
+            let mut seen = Backlog::default();
+            loop {
+                tasks.pause(IDLE).await;
+                let Some(engine) = this.upgrade() else { return };
+                let now = *engine.since_checkpoint.lock();
+                if now == seen {
+                    engine.idle_watched.store(false, Ordering::Release);
+                    if now.rows > 0 && *engine.put_off.lock() == Backlog::default() {
+                        engine.checkpoint_soon();
+                    }
+                    return;
+                }
+                seen = now;
+            }
+        }));
     }
 
     pub(crate) fn new_repo(&self, uid: RepoUid, state: crate::state::RepoState) -> Arc<Repo> {

@@ -38,7 +38,7 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Longer scans leave the async threads alone.
 const INLINE_SCAN_PAIRS_MAX: usize = 64;
 /// A log of this many bytes is exchanged when most of it is dead.
-const LOG_BYTES_MIN: u64 = 8 << 20;
+const LOG_BYTES_MIN: u64 = 1 << 20;
 /// A log of this many bytes is exchanged whatever is in it.
 const LOG_BYTES_MAX: u64 = 96 << 20;
 /// Room that must be left on the disk for the tables to be written.
