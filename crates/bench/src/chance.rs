@@ -10,6 +10,7 @@ impl Chance {
         Self(seed)
     }
     /// The next number.
+    #[allow(clippy::should_implement_trait, reason = "it never ends, so it is no iterator to loop over")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         scramble(self.0)

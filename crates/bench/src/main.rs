@@ -8,20 +8,16 @@
 //! Everything here is about the machine (wall clocks, processes, files): the whole crate is an adapter.
 #![allow(clippy::disallowed_methods)]
 
-mod chance;
 mod crash;
 mod load;
 mod machine;
 mod report;
 mod run;
-mod server;
-mod sigv4;
-mod site;
-mod wire;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use crash::Accident;
+use millpond_bench::{chance, server, sigv4, site, wire};
 use std::io::Write as _;
 use std::process::ExitCode;
 

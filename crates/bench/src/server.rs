@@ -162,10 +162,14 @@ impl Server {
         Ok(())
     }
 
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("signal the server")
+    }
+
     /// SIGTERM; returns when the process has ended by itself.
     pub async fn stop(&mut self) -> Result<()> {
-        let process = Pid::from_child(&self.child);
-        kill_process(process, Signal::TERM).context("SIGTERM")?;
+        self.signal(Signal::TERM)?;
         let asked = Instant::now();
         while self.ended()?.is_none() {
             if asked.elapsed() > STOP_MAX {

@@ -50,12 +50,17 @@ impl Site {
     /// A request of the JSON API; `target` starts after `/api/v1` and is already percent-encoded.
     pub fn api(&self, method: &str, target: &str, body: Option<&Value>) -> Request {
         let body = body.map(|json| Bytes::from(json.to_string())).unwrap_or_default();
+        self.api_with(method, target, "application/json", body)
+    }
+
+    /// The same with any body.
+    pub fn api_with(&self, method: &str, target: &str, content_type: &str, body: Bytes) -> Request {
         let mut head = format!(
             "{method} /api/v1{target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {}\r\n",
             self.host, self.basic
         );
         if !body.is_empty() {
-            head.push_str("Content-Type: application/json\r\n");
+            let _ = write!(head, "Content-Type: {content_type}\r\n");
         }
         if method != "GET" && method != "HEAD" {
             let _ = write!(head, "Content-Length: {}\r\n", body.len());

@@ -28,6 +28,15 @@ pub struct Request {
     pub body: Bytes,
 }
 
+impl Request {
+    /// The same request with one more header, which no signature covers.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.head.truncate(self.head.len() - 2);
+        self.head.extend_from_slice(format!("{name}: {value}\r\n\r\n").as_bytes());
+        self
+    }
+}
+
 /// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Answer {
