@@ -1,13 +1,14 @@
 # The commands of this repository. Each target is a few lines; what is longer lives in scripts/.
 
-# Rounds of the crash harness, and extra arguments for `make bench` and `make crash`.
+# Rounds of the crash harness, operations of the history checker, and extra arguments for `make bench` and `make crash`.
 N ?= 20
+OPS ?= 100000
 ARGS ?=
 # Seeds of `make sim`; SEED=n runs one and draws its history.
 SEEDS ?= 0..5000
 SEED ?= $(SEEDS)
 
-.PHONY: help run test bench crash powercut check sim
+.PHONY: help run test bench crash powercut check sim history
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,3 +44,8 @@ powercut: ## cut the disk's power under the server N times, as root, and check e
 
 sim: ## run the engine under simulated trouble (SEEDS=0..5000, or SEED=1234 to see one)
 	cargo run --quiet --locked --profile sim --package millpond-sim -- $(SEED)
+
+history: ## judge what OPS concurrent operations saw while the server is killed, paused and cut off (OPS=100000)
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-history
+	target/release/millpond-history --ops $(OPS) $(ARGS)

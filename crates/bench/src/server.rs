@@ -49,6 +49,11 @@ impl Setup {
         let binary = binary
             .canonicalize()
             .with_context(|| format!("no server at {}: build it, or set MILLPOND_BIN", binary.display()))?;
+        Self::of(binary, folder)
+    }
+
+    /// With this program.
+    pub fn of(binary: PathBuf, folder: &Path) -> Result<Self> {
         let keys = Keys {
             id: "AKIAMILLPONDBENCH001".into(),
             secret: "bench/only+0000000000000000000000000000".into(),

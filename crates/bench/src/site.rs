@@ -55,8 +55,13 @@ impl Site {
 
     /// The same with any body.
     pub fn api_with(&self, method: &str, target: &str, content_type: &str, body: Bytes) -> Request {
+        self.http(method, &format!("/api/v1{target}"), content_type, body)
+    }
+
+    /// A request to any path of the server, with basic credentials.
+    pub fn http(&self, method: &str, path: &str, content_type: &str, body: Bytes) -> Request {
         let mut head = format!(
-            "{method} /api/v1{target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {}\r\n",
             self.host, self.basic
         );
         if !body.is_empty() {

@@ -343,9 +343,15 @@ impl Client {
 
     /// Lists the whole branch, in one page or in many of one state.
     pub async fn list(&mut self) -> Option<Content> {
+        let in_pages = self.chance.one_in(2);
+        self.list_as(in_pages).await
+    }
+
+    /// Lists the whole branch.
+    pub async fn list_as(&mut self, in_pages: bool) -> Option<Content> {
         let record = self.record.clone();
         let invoked = record.now();
-        let (content, ended) = if self.chance.one_in(2) {
+        let (content, ended) = if !in_pages {
             let rest = format!("/refs/{}/objects/ls?amount=1000", record.branch);
             let answer = self.ask(record.site.api("GET", &record.below(&rest), None)).await?;
             let Some(page) = answer.is_success().then(|| answer.json().ok()).flatten() else {
@@ -449,6 +455,11 @@ impl Client {
                 None
             }
         }
+    }
+
+    /// Any request, once.
+    pub async fn send(&mut self, request: &Request) -> Result<wire::Answer> {
+        self.connection.exchange(request).await
     }
 
     /// A read that must succeed, as JSON.

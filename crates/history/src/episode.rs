@@ -1,7 +1,7 @@
 //! One episode: clients work on a branch of their own making while accidents happen, then the record is judged.
 
 use crate::client::{Client, Record};
-use crate::event::{ChainLink, Content, Expected, History, Operation, Violation};
+use crate::event::{Answer, ChainLink, Content, Expected, History, Operation, Violation};
 use crate::proxy::{Loss, Proxy};
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const REPOSITORY: &str = "history";
 /// Keys that all clients write.
 const SHARED_KEYS: u64 = 6;
+/// The client that reads what remains.
+const READER: usize = 99;
 /// How long a paused server stands still, in milliseconds.
 const PAUSE_MS_MIN: u64 = 20;
 const PAUSE_MS_MAX: u64 = 200;
@@ -27,6 +29,13 @@ pub struct Stage {
     setup: Setup,
     server: Server,
     proxy: Proxy,
+}
+
+/// A branch and what happens on it.
+pub struct Scene {
+    /// What happened so far.
+    pub record: Rc<Record>,
+    start_head: String,
 }
 
 /// What the clients do.
@@ -155,21 +164,26 @@ impl Stage {
         self.server.stop().await
     }
 
-    /// Runs one episode on a branch of its own and judges it.
-    pub async fn run(&mut self, plan: Plan, number: u64) -> Result<(Outcome, History)> {
-        let branch = format!("episode-{number}");
-        let record = Rc::new(Record::new(self.site(), REPOSITORY, &branch));
-        let mut reader = Client::new(plan.clients, plan.seed, record.clone());
+    /// A new branch, and an empty record of it.
+    pub async fn open(&self, branch: &str) -> Result<Scene> {
+        let record = Rc::new(Record::new(self.site(), REPOSITORY, branch));
+        let mut client = Client::new(0, 0, record.clone());
         let body = json!({"name": branch, "source": "main"});
         let target = record.below("/branches");
-        reader.prepare(|site| site.api("POST", &target, Some(&body))).await?;
-        let start = reader.fetch(&record.below(&format!("/branches/{branch}"))).await?;
+        client.prepare(|site| site.api("POST", &target, Some(&body))).await?;
+        let start = client.fetch(&record.below(&format!("/branches/{branch}"))).await?;
         let start_head = start["commit_id"].as_str().context("a branch has a head")?.to_owned();
+        Ok(Scene { record, start_head })
+    }
 
+    /// Runs one episode on a branch of its own and judges it.
+    pub async fn run(&mut self, plan: Plan, number: u64) -> Result<(Outcome, History)> {
+        let scene = self.open(&format!("episode-{number}")).await?;
+        let record = scene.record.clone();
         let lost_before = self.proxy.lost();
         self.proxy.lose(plan.accidents.loss);
         let mut clients: Vec<Client> =
-            (0..plan.clients).map(|number| Client::new(number, plan.seed, record.clone())).collect();
+            (0..plan.clients).map(|number| scene.client(number, plan.seed)).collect();
         let work = async {
             try_join_all(clients.iter_mut().map(|client| async {
                 match plan.workload {
@@ -184,33 +198,28 @@ impl Stage {
         let (kills, pauses) = accidents?;
         self.proxy.lose(Loss::default());
 
-        // The state that remains is one more view.
         for client in &mut clients {
             client.head().await;
         }
-        // A fresh connection: the last may have died on the road.
-        let mut reader = Client::new(plan.clients, plan.seed, record.clone());
-        reader.list().await.context("the last listing")?;
-        let chain = chain(&mut reader, &start_head).await?;
-        let owned = match plan.workload {
-            Workload::Staging => clients.iter().map(|c| (c.number, own_prefix(c.number))).collect(),
-            Workload::Merging => BTreeMap::new(),
+        let owners = match plan.workload {
+            Workload::Staging => plan.clients,
+            Workload::Merging => 0,
         };
-        let operations: Vec<Operation> = record.operations.take();
+        let history = scene.history(owners).await?;
+        let operations = &history.operations;
         let count = |is: fn(&Operation) -> bool| operations.iter().filter(|o| is(o)).count() as u64;
         let mut outcome = Outcome {
             operations: record.done.get(),
-            unknown: count(|o| o.answer == crate::event::Answer::Unknown),
-            refused: count(|o| o.answer == crate::event::Answer::Refused),
+            unknown: count(|o| o.answer == Answer::Unknown),
+            refused: count(|o| o.answer == Answer::Refused),
             repeated: record.repeated.get(),
-            commits: chain.len() as u64,
+            commits: history.chain.len() as u64,
             lost: self.proxy.lost() - lost_before,
             kills,
             pauses,
             violations: vec![],
             unexpected: record.unexpected.take(),
         };
-        let history = History { operations, chain, start_head, start: Content::new(), owned };
         outcome.violations = crate::check::check(&history);
         Ok((outcome, history))
     }
@@ -238,8 +247,28 @@ impl Stage {
     }
 }
 
+impl Scene {
+    /// One more client. The number is its name.
+    pub fn client(&self, number: usize, seed: u64) -> Client {
+        Client::new(number, seed, self.record.clone())
+    }
+
+    /// What happened, when nothing happens any more. The first so many clients have keys of their own.
+    pub async fn history(&self, owners: usize) -> Result<History> {
+        // A fresh connection: others may have died on the road.
+        let mut reader = self.client(READER, 0);
+        // The state that remains is one more view.
+        reader.list_as(false).await.context("the last listing")?;
+        let chain = chain(&mut reader, &self.start_head).await?;
+        let owned = (0..owners).map(|number| (number, own_prefix(number))).collect();
+        let start_head = self.start_head.clone();
+        let operations = self.record.operations.take();
+        Ok(History { operations, chain, start_head, start: Content::new(), owned })
+    }
+}
+
 /// What a client's own keys begin with.
-fn own_prefix(client: usize) -> String {
+pub fn own_prefix(client: usize) -> String {
     format!("own-{client:02}/")
 }
 

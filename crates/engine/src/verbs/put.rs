@@ -137,7 +137,8 @@ pub struct ObjectWriter {
     engine: Arc<Engine>,
     actor: Actor,
     repo: Arc<Repo>,
-    branch: Arc<Branch>,
+    name: BranchName,
+    branch: Result<Arc<Branch>>,
     path: ObjectPath,
     request: PutRequest,
     data: DataWriter,
@@ -155,17 +156,20 @@ impl Engine {
     ) -> Result<ObjectWriter> {
         self.journal.admit()?;
         let repo = self.repo(repository)?;
-        let branch = self.branch(&repo, name)?;
+        let branch = self.branch(&repo, name);
         self.writable(&repo, request.force)?;
         check_attributes(&request.attributes)?;
         // With an idempotency key it may be a repetition, whose answer does not depend on what is there now.
-        if !request.condition.is_empty() && actor.idempotency_key.is_none() {
-            let view = crate::resolve::View::of_branch(&branch.state.read());
-            request.condition.judge(path, view.get(&repo, path).await?.as_deref())?;
+        if actor.idempotency_key.is_none() {
+            let state = branch.clone()?.state.read();
+            if !request.condition.is_empty() {
+                let view = crate::resolve::View::of_branch(&state);
+                request.condition.judge(path, view.get(&repo, path).await?.as_deref())?;
+            }
         }
         let data = DataWriter::new(self.owned(), repo.clone(), request.verified_sha256);
-        let (engine, actor, path) = (self.owned(), actor.clone(), path.clone());
-        Ok(ObjectWriter { engine, actor, repo, branch, path, request, data })
+        let (engine, actor, name, path) = (self.owned(), actor.clone(), name.clone(), path.clone());
+        Ok(ObjectWriter { engine, actor, repo, name, branch, path, request, data })
     }
 }
 
@@ -198,7 +202,7 @@ impl ObjectWriter {
 
     /// Makes the object durable and visible.
     pub async fn finish(self, extra: BTreeMap<String, Bytes>) -> Result<ObjectInfo> {
-        let Self { engine, actor, repo, branch, path, request, data } = self;
+        let Self { engine, actor, repo, name, branch, path, request, data } = self;
         let stored = data.store(false).await?;
         let address =
             address::acquire(if stored.cas { Address::Cas } else { address::explicit(&stored.name) });
@@ -212,12 +216,12 @@ impl ObjectWriter {
             attributes: Arc::new(request.attributes),
             extra,
         });
-        let fingerprint = fingerprint(&branch, &path, &entry, &request.condition);
+        let fingerprint = fingerprint(&name, &path, &entry, &request.condition);
         let keyed = match engine.begin(&actor, "put-object", &repo.info().name, &fingerprint)? {
             Begin::Again(answer) => return engine.same_entry(answer, &repo, path).await,
             Begin::Go(keyed) => keyed,
         };
-        engine.stage_entry(keyed, context, &repo, &branch, path, entry, &request.condition).await
+        engine.stage_entry(keyed, context, &repo, &branch?, path, entry, &request.condition).await
     }
 }
 
@@ -261,13 +265,13 @@ impl Engine {
 
 /// What makes two writes the same request: all but the time and where the bytes went.
 fn fingerprint(
-    branch: &Branch,
+    branch: &BranchName,
     path: &ObjectPath,
     entry: &Entry,
     condition: &crate::WriteCondition,
 ) -> Vec<u8> {
     let mut w = Writer::new();
-    w.text(branch.name.as_str()).bytes(path.as_bytes()).raw(&entry.hash().0).uint(entry.size);
+    w.text(branch.as_str()).bytes(path.as_bytes()).raw(&entry.hash().0).uint(entry.size);
     w.text(&entry.checksum.to_text()).bytes(&entry.attributes.encode());
     condition.fingerprint(&mut w);
     w.finish()

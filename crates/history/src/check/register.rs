@@ -85,7 +85,13 @@ fn keys(history: &History) -> BTreeSet<Key> {
         }
     }
     keys.extend(history.chain.iter().flat_map(|link| link.content.keys().cloned()));
+    // Other rules judge keys with one writer, and those that only merges bring.
     keys.retain(|key| !history.owned.values().any(|prefix| key.starts_with(prefix)));
+    for operation in &history.operations {
+        if let Call::Merge(_, added) = &operation.call {
+            keys.retain(|key| !added.contains_key(key));
+        }
+    }
     keys
 }
 

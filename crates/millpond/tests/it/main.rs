@@ -1,6 +1,8 @@
 //! The binary as a user starts it: processes, signals, files.
 #![allow(clippy::disallowed_methods, reason = "tests of the binary touch the machine")]
 
+mod history;
 mod process;
+mod rows;
 mod serve;
 mod up;
