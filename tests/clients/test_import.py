@@ -257,3 +257,28 @@ def test_kill_in_the_middle(own_server):
         assert [commit.id for commit in log].count(state["commit"]["id"]) == 1
     assert len({p.split("/")[0] for p in paths(repository)}) == 4
     lakefs.Repository("killed", own_server.lakefs()).ref("main").object("d3/19/249").stat()
+
+
+def test_command_line(own_server):
+    source = own_server.directory / "import" / "cli"
+    source.mkdir(parents=True)
+    for n in range(5):
+        (source / str(n)).write_text("x")
+    (source / "link").symlink_to("0")
+    repository = own_server.new_repository("commandline")
+    done = own_server.cli("import", str(source), "commandline/main/d/", "-m", "taken in")
+    assert done.returncode == 0, done.stderr
+    assert "imported 5 objects" in done.stderr and "passed over 1" in done.stderr
+    assert repository.branch("main").head.id in done.stdout
+    assert len(paths(repository)) == 5
+    failed = own_server.cli("import", "/etc", "commandline/main/e/")
+    assert failed.returncode == 1 and "'local_import'" in failed.stderr
+    # Ctrl-C cancels on the server.
+    for n in range(40_000):
+        (source / f"more{n}").touch()
+    head = repository.branch("main").head.id
+    running = own_server.cli_process("import", str(source), "commandline/main/many/")
+    time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) in (0, 130)
+    assert running.returncode == 0 or repository.branch("main").head.id == head

@@ -6,8 +6,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{profile, settings, terminal};
+use futures::future::BoxFuture;
 use millpond_client::{Client, Settings};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// One run of one verb.
 pub struct Session {
@@ -18,12 +20,31 @@ pub struct Session {
     /// Where data and messages go.
     pub output: Output,
     client: OnceLock<Client>,
+    /// What an interrupted verb still has to do.
+    farewell: Mutex<Option<BoxFuture<'static, ()>>>,
 }
+
+/// How long an interrupted verb may take to clean up.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Session {
     /// A session that has not spoken to a server yet.
     pub fn new(global: GlobalArgs, environment: Environment, output: Output) -> Self {
-        Self { global, environment, output, client: OnceLock::new() }
+        Self { global, environment, output, client: OnceLock::new(), farewell: Mutex::default() }
+    }
+
+    /// Says what is to be done when Ctrl-C ends this verb.
+    pub fn before_interrupt(&self, work: BoxFuture<'static, ()>) {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
+    }
+
+    /// Does it, within a few seconds.
+    pub async fn interrupted(&self) {
+        let work = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            // Too slow is as good as impossible: whoever pressed Ctrl-C wants the prompt back.
+            let _ = tokio::time::timeout(FAREWELL, work).await;
+        }
     }
 
     /// The connection, set up at first use.

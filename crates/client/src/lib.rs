@@ -15,6 +15,7 @@ pub mod changes;
 pub mod commits;
 mod connection;
 pub mod error;
+pub mod imports;
 pub mod objects;
 pub mod operations;
 pub mod page;
@@ -29,6 +30,7 @@ pub use changes::{
 pub use commits::{Commit, CommitCreation, LogQuery};
 pub use connection::{Client, Credentials, Settings, normalize_server};
 pub use error::{Error, Kind, Refusal};
+pub use imports::{ImportCreation, ImportError, ImportLocation, ImportStatus};
 pub use objects::{ObjectBody, ObjectError, ObjectQuery, ObjectStats, PathType, UploadOptions};
 pub use operations::{Operation, Undone};
 pub use page::{Page, PageQuery, Pagination};

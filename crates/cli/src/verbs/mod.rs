@@ -8,6 +8,7 @@ mod commit;
 mod completion;
 mod cp;
 mod diff;
+mod import;
 mod log;
 mod login;
 mod ls;
@@ -49,6 +50,8 @@ pub enum ClientVerb {
     Ls(ls::Ls),
     /// Copy files to, from and between repositories
     Cp(cp::Cp),
+    /// Import a directory of the server without copying its bytes
+    Import(import::Import),
     /// Write objects to stdout
     Cat(cat::Cat),
     /// Delete objects from a branch
@@ -102,7 +105,10 @@ impl ClientVerb {
         let exit = tokio::select! {
             exit = self.run_in(&session, whole) => exit,
             // Without a handler the default action of the signal stays in force.
-            Ok(()) = tokio::signal::ctrl_c() => Exit::Interrupted,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                session.interrupted().await;
+                Exit::Interrupted
+            }
         };
         exit.code()
     }
@@ -128,6 +134,7 @@ impl ClientVerb {
             Self::Tag(verb) => verb.run(session).await,
             Self::Ls(verb) => verb.run(session).await,
             Self::Cp(verb) => verb.run(session).await,
+            Self::Import(verb) => verb.run(session).await,
             Self::Cat(verb) => verb.run(session).await,
             Self::Rm(verb) => verb.run(session).await,
             Self::Stat(verb) => verb.run(session).await,
