@@ -217,8 +217,9 @@ class Server:
             **options,
         )
 
-    def cli(self, *arguments, stdin=b"", check=True):
-        """Runs `millpond ARGUMENTS`; a completed process with bytes in stdout and stderr."""
+    @property
+    def cli_environment(self):
+        """What `millpond ARGUMENTS` needs to find this server."""
         environment = {
             **self.base_environment,
             "MILLPOND_SERVER": self.url,
@@ -227,9 +228,12 @@ class Server:
         }
         if self.certificates:
             environment["MILLPOND_CA_CERT"] = str(self.certificates.ca)
-        done = subprocess.run(
-            [binary(), *map(str, arguments)], env=environment, input=stdin, capture_output=True, timeout=120
-        )
+        return environment
+
+    def cli(self, *arguments, stdin=b"", check=True):
+        """Runs `millpond ARGUMENTS`; a completed process with bytes in stdout and stderr."""
+        command = [binary(), *map(str, arguments)]
+        done = subprocess.run(command, env=self.cli_environment, input=stdin, capture_output=True, timeout=120)
         if check and done.returncode != 0:
             line, told = " ".join(map(str, arguments)), done.stderr.decode(errors="replace")
             raise AssertionError(f"millpond {line}: exit {done.returncode}\n{told}")
