@@ -8,7 +8,7 @@ ARGS ?=
 SEEDS ?= 0..5000
 SEED ?= $(SEEDS)
 
-.PHONY: help run test bench crash powercut check sim history
+.PHONY: help run test bench crash powercut check sim history flips
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ powercut: ## cut the disk's power under the server N times, as root, and check e
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	target/release/millpond-bench powercut --rounds $(N) $(ARGS)
+
+flips: ## flip bits all over every kind of file: found, named, never served (takes minutes)
+	cargo test --locked --package millpond-kv --package millpond-engine -- --ignored exhaustive
 
 sim: ## run the engine under simulated trouble (SEEDS=0..5000, or SEED=1234 to see one)
 	cargo run --quiet --locked --profile sim --package millpond-sim -- $(SEED)

@@ -35,6 +35,8 @@ actions! {
         ListTags ReadConfig;
     "auth":
         ReadUser CreateUser DeleteUser ListUsers ReadCredentials CreateCredentials DeleteCredentials ListCredentials;
+    "millpond":
+        CheckStores BackUp;
 }
 
 impl fmt::Display for Action {

@@ -24,7 +24,7 @@ pub use environment::Environment;
 pub use exit::Exit;
 pub use failure::Failure;
 pub use session::Session;
-pub use verbs::ClientVerb;
+pub use verbs::{ClientVerb, upkeep};
 
 use clap::{Args, CommandFactory, Parser};
 use output::{Color, Format, Output};

@@ -22,6 +22,7 @@ pub mod page;
 pub mod refs;
 pub mod repositories;
 pub mod server;
+pub mod upkeep;
 
 pub use changes::{
     CherryPickCreation, CommitOverrides, Diff, DiffQuery, DotDiff, Merge, MergeResult, ResetCreation,
@@ -38,3 +39,4 @@ pub use refs::{BranchCreation, Ref, TagCreation};
 pub use repositories::{Repository, RepositoryCreation};
 pub use reqwest::Body;
 pub use server::{Config, ServerVersion, StorageConfig, User, VersionConfig};
+pub use upkeep::Lines;

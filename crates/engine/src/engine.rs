@@ -110,6 +110,7 @@ impl Engine {
         random: Arc<dyn Random>,
         options: Options,
     ) -> Result<Arc<Self>> {
+        crate::format::bring_up(&*kv, &*blobs).await?;
         let epoch = take_epoch(&*kv).await?;
         let cache = NodeCache::new(options.node_cache_bytes);
         let stores = Stores { blobs: &blobs, tasks: &options.tasks, cache: &cache, epoch };
@@ -358,20 +359,6 @@ impl Engine {
 
 /// Counts this opening, so that a writer that was thought dead cannot write any more.
 async fn take_epoch(kv: &dyn Kv) -> Result<u64> {
-    let version = Bytes::from_static(b"1");
-    match kv.get(keys::FORMAT).await.map_err(kv_error)? {
-        None => {}
-        Some(v) if v == version => {}
-        Some(v) => {
-            let found = String::from_utf8_lossy(&v).into_owned();
-            return Err(Error::new(
-                Kind::NotImplemented,
-                format!(
-                    "the data directory has format {found}, and this Millpond reads format 1; use a newer Millpond"
-                ),
-            ));
-        }
-    }
     let old = kv.get(keys::EPOCH).await.map_err(kv_error)?;
     let number = match &old {
         None => 0,
@@ -388,7 +375,7 @@ async fn take_epoch(kv: &dyn Kv) -> Result<u64> {
         preconditions: vec![(key.clone(), old.map_or(Expect::Absent, Expect::Value))],
         writes: vec![
             Write::Put(key, epoch.to_be_bytes().to_vec().into()),
-            Write::Put(Bytes::from_static(keys::FORMAT), version),
+            Write::Put(Bytes::from_static(keys::FORMAT), Bytes::from(crate::format::FORMAT.to_string())),
         ],
     };
     kv.commit(batch).await.map_err(kv_error)?;

@@ -14,6 +14,8 @@ pub const FORMAT: &[u8] = b"m/format";
 pub const EPOCH: &[u8] = b"m/epoch";
 /// Up to where the tables hold what the journal says.
 pub const CHECKPOINT: &[u8] = b"m/checkpoint";
+/// Names the line of history that backups of this store continue; a restored store begins another.
+pub const BACKUP_LINE: &[u8] = b"m/backup-line";
 /// All journal rows.
 pub const JOURNAL: &[u8] = b"j/";
 /// All repositories.

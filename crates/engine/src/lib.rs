@@ -9,8 +9,10 @@
 
 pub mod address;
 pub mod api;
+mod backup;
 mod checkpoint;
 mod engine;
+pub mod format;
 mod fsck;
 #[cfg(test)]
 mod golden;
@@ -25,8 +27,12 @@ mod state;
 mod tables;
 pub mod tasks;
 mod verbs;
+mod watch;
 
 pub use api::*;
+pub use backup::{BackupReport, Stores, backup, restore, verify_backup};
 pub use engine::{Engine, Options};
-pub use fsck::{Defect, FsckProgress, FsckReport, FsckRequest, FsckWatch, Orphans, fsck};
+pub use format::FORMAT;
+pub use fsck::{FsckReport, FsckRequest, Orphans, fsck};
 pub use verbs::{CopyRequest, ObjectWriter, OpenObject, PartWriter, Snapshot};
+pub use watch::{Defect, Progress, Watch};

@@ -33,6 +33,7 @@ mod settings;
 mod staging;
 mod table;
 mod tags;
+pub mod upkeep;
 mod validate;
 
 pub use openapi::document as openapi_document;

@@ -505,6 +505,7 @@ message! {
     #[derive(Serialize)]
     Undone<'a> { r#ref: &'a str, old: String, new: String, undone: OplogEntry<'a> }
 }
+message! { #[derive(Deserialize)] BackupOrder { directory: String } }
 shape! { Nothing { ; } }
 shape! { Problem {
     r#type: String, title: String, status: i64, detail: String, code: String; hint: String

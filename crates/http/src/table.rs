@@ -11,6 +11,7 @@ use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
     auth, branches, commits, config, imports, millpond, objects, refs, repositories, settings, staging, tags,
+    upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
@@ -244,4 +245,6 @@ pub static MILLPOND: &[Operation] = &[
     Operation::new(Get, "/version", "millpond", "millpondVersion", run!(millpond::version)).ours().anonymous().gives(200, of::<Version>()),
     Operation::new(Get, "/repositories/{repository}/oplog", "millpond", "listOplog", run!(millpond::oplog)).ours().with(&[text("ref"), AFTER, AMOUNT]).gives(200, of::<OplogList>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/undo", "millpond", "undo", run!(millpond::undo)).ours().with(&[FORCE]).optional_json(of::<Nothing>()).gives(200, of::<Undone>()),
+    Operation::new(Post, "/fsck", "millpond", "fsck", run!(upkeep::fsck)).ours().with(&[text("repository"), flag("quick")]).optional_json(of::<Nothing>()).gives(200, Type::Bytes),
+    Operation::new(Post, "/backup", "millpond", "backup", run!(upkeep::backup)).ours().json(of::<BackupOrder>()).gives(200, Type::Bytes),
 ];

@@ -4,8 +4,13 @@
 use crate::folder;
 use anyhow::{Context, Result, bail};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+/// File of the metadata store.
+const METADATA: &str = "metadata.redb";
+/// Stands in a directory while it is being restored to.
+pub const RESTORING: &str = "restoring";
 
 /// A data directory that this process holds. Released when dropped, also by a crash.
 #[derive(Debug)]
@@ -20,6 +25,33 @@ impl DataFolder {
     /// # Errors
     /// Another server has it, or it cannot be made or written.
     pub fn take(path: &Path) -> Result<Self> {
+        if path.join(RESTORING).exists() {
+            bail!(
+                "a restore into {} was not finished; remove the directory and restore again",
+                path.display()
+            );
+        }
+        Self::take_unfinished(path)
+    }
+
+    /// Takes one that is there.
+    ///
+    /// # Errors
+    /// As [`DataFolder::take`], and if nothing is stored there.
+    pub fn take_existing(path: &Path) -> Result<Self> {
+        if !path.join(METADATA).is_file() {
+            bail!("{} is no data directory: nothing is stored there", path.display());
+        }
+        Self::take(path)
+    }
+
+    /// Takes one for a restore, which nobody else takes before it is finished.
+    ///
+    /// # Errors
+    /// As [`DataFolder::take`].
+    pub fn take_unfinished(path: &Path) -> Result<Self> {
+        // Before anything is written: what a newer version keeps there may be damaged by the least change.
+        check_format(path)?;
         folder::make_private(path).with_context(|| {
             format!("cannot make the data directory {}; name another with --data", path.display())
         })?;
@@ -45,6 +77,7 @@ impl DataFolder {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).with_context(cannot)?;
         writeln!(lock, "{}", std::process::id()).with_context(cannot)?;
+        note_format(path).with_context(cannot)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -55,7 +88,7 @@ impl DataFolder {
 
     /// The file of the metadata store.
     pub fn metadata_file(&self) -> PathBuf {
-        self.path.join("metadata.redb")
+        self.path.join(METADATA)
     }
 
     /// The directory of the object store.
@@ -83,6 +116,37 @@ impl DataFolder {
         std::fs::write(self.path.join("sample"), text)
             .context("cannot write the note about the sample repository")
     }
+}
+
+/// Refuses a directory of a newer format.
+fn check_format(path: &Path) -> Result<()> {
+    let text = match std::fs::read_to_string(path.join("format")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()), // new, or from before this file
+        read => read.with_context(|| format!("cannot read the format of {}", path.display()))?,
+    };
+    match text.trim().parse::<u32>() {
+        Ok(number) if number <= millpond_engine::FORMAT => Ok(()),
+        Ok(number) => bail!(
+            "{} has format {number}, and this Millpond knows formats up to {}: a newer Millpond wrote it; use that",
+            path.display(),
+            millpond_engine::FORMAT
+        ),
+        Err(_) => bail!("the file 'format' in {} is damaged; it should hold a number", path.display()),
+    }
+}
+
+/// Notes the format that the directory has from now on: opening its stores brings them to it.
+fn note_format(path: &Path) -> std::io::Result<()> {
+    let (file, text) = (path.join("format"), format!("{}\n", millpond_engine::FORMAT));
+    if std::fs::read_to_string(&file).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let new = path.join("format.new");
+    let mut written = File::create(&new)?;
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
+    std::fs::rename(&new, &file)?;
+    File::open(path)?.sync_all()
 }
 
 /// How far the sample repository is.
@@ -114,6 +178,28 @@ mod tests {
         );
         drop(held);
         DataFolder::take(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_directory_of_a_newer_format_is_refused_and_nothing_in_it_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("format"), "2\n").expect("written");
+        let error = DataFolder::take(folder.path()).expect_err("newer").to_string();
+        assert!(error.contains("format 2") && error.contains("a newer Millpond"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1, "no lock, no store");
+        std::fs::write(folder.path().join("format"), "x").expect("written");
+        assert!(DataFolder::take(folder.path()).is_err());
+        std::fs::write(folder.path().join("format"), "1\n").expect("written");
+        DataFolder::take(folder.path()).expect("ours");
+    }
+
+    #[test]
+    fn nobody_takes_what_is_only_half_restored() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(RESTORING), "").expect("written");
+        let error = DataFolder::take(folder.path()).expect_err("half").to_string();
+        assert!(error.contains("restore again"), "{error}");
+        DataFolder::take_unfinished(folder.path()).expect("by the restore itself");
     }
 
     #[test]

@@ -87,7 +87,9 @@ impl Installation {
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await;
         let engine = engine.with_context(|| format!("open the data directory {}", data.path().display()))?;
         engine.resume_imports();
-        let service = Arc::new(Service::new(engine, auth, clock, random, id));
+        let places = crate::upkeep::Places { allowed: config.backup.clone(), data: config.data.clone() };
+        let service = Service::new(engine, auth, clock, random, id).with_backups(Arc::new(places));
+        let service = Arc::new(service);
         let metrics = Metrics::install()?;
         Ok(Self { service, keys, data, address, listener, certificates, metrics })
     }

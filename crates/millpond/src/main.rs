@@ -15,6 +15,7 @@ mod sample;
 mod serve;
 mod server;
 mod up;
+mod upkeep;
 
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -59,6 +60,8 @@ enum Verb {
     /// Without configured keys the first start makes random ones for the administrator and prints them
     /// once, to stderr. SIGTERM or SIGINT stops the server in order.
     Serve(Run),
+    /// Make a new data directory from a backup
+    Restore(upkeep::Restore),
     /// Show how a server is configured
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -102,10 +105,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         folder: machine::working_folder()?,
     };
     match cli.verb {
-        Verb::Client(verb) => {
-            let code = verb.run_as(cli.global, Cli::command()).await;
-            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
-        }
+        Verb::Client(verb) if upkeep::is_local(&verb) => code(upkeep::run(verb, cli.global).await?),
+        Verb::Restore(restore) => code(upkeep::restore(restore, cli.global).await?),
+        Verb::Client(verb) => code(verb.run_as(cli.global, Cli::command()).await),
         Verb::Config(ConfigVerb::Explain(args)) => {
             let values = config::gather(&args.server, &around)?;
             let text = config::explain(&values);
@@ -125,6 +127,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             up::run(&config, Environment::of_process().profile_path(), cli.global.profile.as_deref()).await
         }
     }
+}
+
+fn code(number: i32) -> Result<ExitCode> {
+    Ok(ExitCode::from(u8::try_from(number).unwrap_or(1)))
 }
 
 /// `up` is for a person at a terminal, who wants to hear of trouble only.

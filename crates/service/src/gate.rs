@@ -45,6 +45,7 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pub(crate) pins: crate::pages::Pins,
+    pub(crate) backups: Arc<dyn crate::upkeep::BackupPlaces>,
     installation_id: String,
     /// Tells this start of the server from others.
     pub(crate) boot: [u8; 16],
@@ -67,7 +68,16 @@ impl Service {
     ) -> Self {
         let mut boot = [0; 16];
         random.fill(&mut boot);
-        Self { engine, auth, clock, random, pins: crate::pages::Pins::default(), installation_id, boot }
+        Self {
+            engine,
+            auth,
+            clock,
+            random,
+            pins: crate::pages::Pins::default(),
+            backups: Arc::new(crate::upkeep::Nowhere),
+            installation_id,
+            boot,
+        }
     }
 
     /// Brings everything to rest for a stop. Call when no request runs any more.

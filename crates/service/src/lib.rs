@@ -10,12 +10,15 @@ mod objects;
 mod pages;
 mod refs;
 mod repositories;
+mod upkeep;
 mod uploads;
 
 pub use gate::{Caller, LoginToken, Principal, Service};
 pub use millpond_auth::Secret as SecretKey;
 pub use millpond_engine::api::*;
+pub use millpond_engine::{BackupReport, Defect, FsckReport, FsckRequest, Orphans, Progress, Stores, Watch};
 pub use millpond_types::*;
 pub use objects::{OpenObject, Upload};
 pub use pages::{Listing, Pin};
+pub use upkeep::BackupPlaces;
 pub use uploads::PartUpload;

@@ -22,6 +22,7 @@ mod show;
 mod stat;
 mod tag;
 mod undo;
+pub mod upkeep;
 
 use crate::environment::Environment;
 use crate::exit::Exit;
@@ -79,6 +80,10 @@ pub enum ClientVerb {
     /// Show what moved branches and tags
     #[command(subcommand)]
     Op(op::Op),
+    /// Check that everything stored is what was written, down to the bytes of every object
+    Fsck(upkeep::Fsck),
+    /// Copy everything stored to a backup, while the server runs
+    Backup(upkeep::Backup),
     /// Print the completion script for a shell
     Completion(completion::Completion),
 }
@@ -92,7 +97,10 @@ impl ClientVerb {
     }
 
     /// The same inside a larger command, which `completion` then covers whole.
-    pub async fn run_as(self, global: GlobalArgs, whole: clap::Command) -> i32 {
+    pub async fn run_as(self, mut global: GlobalArgs, whole: clap::Command) -> i32 {
+        if let Self::Fsck(verb) = &self {
+            verb.adjust(&mut global);
+        }
         let environment = Environment::of_process();
         let output = Output::of_process(
             global.output,
@@ -148,6 +156,8 @@ impl ClientVerb {
             Self::Reset(verb) => verb.run(session).await,
             Self::Undo(verb) => verb.run(session).await,
             Self::Op(verb) => verb.run(session).await,
+            Self::Fsck(verb) => verb.run(session).await,
+            Self::Backup(verb) => verb.run(session).await,
             Self::Completion(verb) => verb.run(session, whole),
         }
     }

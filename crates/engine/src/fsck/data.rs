@@ -1,16 +1,16 @@
 //! The bytes of objects: listed once, read once each, and what is left over.
 
-use super::{Check, Defect, FsckReport, RESTORE, REWRITE};
-use crate::Result;
+use super::{Check, FsckReport, RESTORE, REWRITE};
 use crate::address::{DataName, Place, place};
 use crate::keys::{self, RepoUid};
 use crate::manifest::Manifest;
 use crate::nodes::store_error;
 use crate::state::{Repo, RepoState};
 use crate::tasks::{Wait, wait_for};
+use crate::watch::Defect;
+use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use millpond_blob::{BlobError, BlobKey, Blobs};
 use millpond_types::{Commit, CommitId, Content, ContentHash, Entry, ObjectPath};
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
 
 /// Names of one page of a listing.
 const LIST_PAGE: usize = 100_000;
@@ -140,7 +141,7 @@ pub struct Data<'a> {
     label: Arc<str>,
     batch: Vec<Order>,
     batch_bytes: u64,
-    running: FuturesUnordered<BoxFuture<'static, Result<Outcome>>>,
+    running: FuturesUnordered<oneshot::Receiver<Result<Outcome>>>,
     done: Outcome,
 }
 
@@ -250,29 +251,27 @@ impl<'a> Data<'a> {
         let (tasks, blobs, watch) =
             (self.check.tasks.clone(), self.check.blobs.clone(), self.check.watch.clone());
         let (uid, name) = (self.uid, self.name.clone());
-        let work = async move {
-            tasks
-                .run(move |wait| {
-                    let mut outcome = Outcome::default();
-                    for order in batch {
-                        let before = (outcome.objects, outcome.bytes);
-                        let mut reader =
-                            Reader { blobs: &*blobs, wait, uid, name: &name, outcome: &mut outcome };
-                        reader.check(&order);
-                        watch.objects.fetch_add(outcome.objects - before.0, Ordering::Relaxed);
-                        watch.bytes.fetch_add(outcome.bytes - before.1, Ordering::Relaxed);
-                    }
-                    outcome
-                })
-                .await
+        let work = move |wait: &dyn Wait| {
+            let mut outcome = Outcome::default();
+            for order in batch {
+                let before = (outcome.objects, outcome.bytes);
+                let mut reader = Reader { blobs: &*blobs, wait, uid, name: &name, outcome: &mut outcome };
+                reader.check(&order);
+                watch.add(outcome.objects - before.0, outcome.bytes - before.1);
+            }
+            outcome
         };
-        self.running.push(Box::pin(work));
+        let (sender, receiver) = oneshot::channel();
+        // The receiver is gone if the whole check was given up.
+        tasks.clone().spawn(Box::pin(async move { drop(sender.send(tasks.run(work).await)) }));
+        self.running.push(receiver);
         Ok(())
     }
 
     async fn take_one(&mut self) -> Result<bool> {
         let Some(outcome) = self.running.next().await else { return Ok(false) };
-        let outcome = outcome?;
+        let outcome =
+            outcome.map_err(|_| Error::new(Kind::Internal, "a reader of objects has panicked"))??;
         outcome.defects.into_iter().for_each(|defect| self.check.watch.defect(defect));
         for part in &outcome.parts {
             self.mark(part);

@@ -2,12 +2,13 @@
 //!
 //! Unlike a start, which refuses at the first row that it cannot read, this goes on and names every one.
 
-use super::{Check, Defect, FsckReport, RESTORE};
+use super::{Check, FsckReport, RESTORE};
 use crate::engine::{self, Stores, kv_error};
 use crate::keys::{self, RepoUid};
 use crate::nodes::NodeCache;
 use crate::record::Row;
 use crate::state::{RepoState, RootState, Versioned};
+use crate::watch::Defect;
 use crate::{Result, checkpoint, idempotency, tables};
 use bytes::Bytes;
 use millpond_kv::{KvError, key_text};

@@ -17,17 +17,14 @@ mod trees;
 
 use crate::engine::Engine;
 use crate::tasks::Tasks;
+use crate::watch::{Defect, Watch};
 use crate::{Error, Kind, Result};
 use data::Data;
 use millpond_blob::Blobs;
 use millpond_kv::Kv;
-use millpond_types::{ObjectPath, RepositoryName};
-use parking_lot::Mutex;
+use millpond_types::RepositoryName;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Defects that are kept with all they say; beyond it they are only counted.
-const DEFECTS_KEPT_MAX: usize = 10_000;
+use std::sync::atomic::Ordering;
 
 /// What to check.
 #[derive(Clone, Debug)]
@@ -44,23 +41,6 @@ impl Default for FsckRequest {
     fn default() -> Self {
         Self { repository: None, quick: false, parallel: 2 }
     }
-}
-
-/// Something that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defect {
-    /// The repository, where it is known.
-    pub repository: Option<String>,
-    /// The first ref found to need it: `branch main`, `branch main, uncommitted`, `tag v1`, `commit ...`.
-    pub reference: Option<String>,
-    /// The object, or the first of the range of objects, that cannot be read.
-    pub path: Option<ObjectPath>,
-    /// What is damaged or missing: a blob, a tree node, a pack, a commit, a row.
-    pub thing: String,
-    /// What does not hold.
-    pub what: String,
-    /// What to do.
-    pub remedy: &'static str,
 }
 
 /// Restoring is what helps when nothing else does.
@@ -130,82 +110,12 @@ pub struct Orphans {
     pub deleted_bytes: u64,
 }
 
-/// What a check is doing, for whoever waits for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FsckProgress {
-    /// In words, with the repository.
-    pub phase: String,
-    /// Blobs read so far.
-    pub objects: u64,
-    /// Blobs with object bytes in the store; 0 with `quick`.
-    pub objects_total: u64,
-    /// Bytes read so far.
-    pub bytes: u64,
-    /// Bytes of those blobs.
-    pub bytes_total: u64,
-    /// Entries met so far.
-    pub entries: u64,
-    /// Defects so far.
-    pub defects: u64,
-}
-
-/// The wire between a running check and whoever waits for it.
-#[derive(Default)]
-pub struct FsckWatch {
-    phase: Mutex<String>,
-    objects: AtomicU64,
-    objects_total: AtomicU64,
-    bytes: AtomicU64,
-    bytes_total: AtomicU64,
-    entries: AtomicU64,
-    defects: AtomicU64,
-    found: Mutex<Vec<Defect>>,
-}
-
-impl FsckWatch {
-    /// A new one.
-    pub fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// How far the check is.
-    pub fn progress(&self) -> FsckProgress {
-        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        FsckProgress {
-            phase: self.phase.lock().clone(),
-            objects: of(&self.objects),
-            objects_total: of(&self.objects_total),
-            bytes: of(&self.bytes),
-            bytes_total: of(&self.bytes_total),
-            entries: of(&self.entries),
-            defects: of(&self.defects),
-        }
-    }
-
-    /// Takes the defects found since the last call.
-    pub fn take_defects(&self) -> Vec<Defect> {
-        std::mem::take(&mut *self.found.lock())
-    }
-
-    fn phase(&self, words: impl Into<String>) {
-        *self.phase.lock() = words.into();
-    }
-
-    fn defect(&self, defect: Defect) {
-        self.defects.fetch_add(1, Ordering::Relaxed);
-        let mut found = self.found.lock();
-        if found.len() < DEFECTS_KEPT_MAX {
-            found.push(defect);
-        }
-    }
-}
-
 /// What all parts of a check share.
 struct Check {
     kv: Arc<dyn Kv>,
     blobs: Arc<dyn Blobs>,
     tasks: Arc<dyn Tasks>,
-    watch: Arc<FsckWatch>,
+    watch: Arc<Watch>,
     request: FsckRequest,
 }
 
@@ -214,7 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// The stores fail, or there is no such repository. Defects are no error: they are in `watch`.
-    pub async fn fsck(&self, request: FsckRequest, watch: Arc<FsckWatch>) -> Result<FsckReport> {
+    pub async fn fsck(&self, request: FsckRequest, watch: Arc<Watch>) -> Result<FsckReport> {
         let check = Check {
             kv: self.kv.clone(),
             blobs: self.blobs.clone(),
@@ -242,7 +152,7 @@ pub async fn fsck(
     blobs: Arc<dyn Blobs>,
     tasks: Arc<dyn Tasks>,
     request: FsckRequest,
-    watch: Arc<FsckWatch>,
+    watch: Arc<Watch>,
 ) -> Result<FsckReport> {
     let check = Check { kv, blobs, tasks, watch, request };
     let listed = check.list().await?;

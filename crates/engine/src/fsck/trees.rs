@@ -1,11 +1,12 @@
 //! One repository: its packs, its commits, its refs, and every node of every tree that one of them names.
 
 use super::data::{Data, Wanted};
-use super::{Check, Defect, FsckReport, REBUILT, RESTORE};
+use super::{Check, FsckReport, REBUILT, RESTORE};
 use crate::engine::kv_error;
 use crate::keys::{self, RepoUid};
 use crate::nodes::{Location, decode_index, store_error, tree_error};
 use crate::state::{Repo, RepoState};
+use crate::watch::Defect;
 use crate::{Kind, Result};
 use bytes::Bytes;
 use millpond_blob::{BlobKey, BlobReader};
@@ -190,6 +191,13 @@ impl Walk<'_> {
             let label = format!("tag {tag}");
             if let Some(commit) = self.target(&label, *commit, None).await? {
                 self.tree(&label, commit.tree).await?;
+            }
+        }
+        for import in state.imports.values().filter(|import| import.end.is_none()) {
+            if let Some(progress) = &import.progress {
+                let label = format!("import {} to branch {}", import.order.id, import.order.branch);
+                self.tree(&label, progress.base).await?;
+                self.tree(&label, progress.tree).await?;
             }
         }
         for upload in state.uploads.values() {

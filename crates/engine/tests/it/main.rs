@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backup;
 mod damage;
 mod failing;
 mod faults;
 mod fencing;
 mod fsck;
 mod gate;
+mod golden_data;
 mod imports;
 mod model;
 mod objects;

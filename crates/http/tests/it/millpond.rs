@@ -70,3 +70,33 @@ async fn errors_are_problems() {
     call(&server, "GET", "/nothing").await.expect(404);
     assert_eq!(call(&server, "GET", "/version").await.expect(200).json()["version"], "1.2.3");
 }
+
+#[tokio::test]
+async fn a_check_streams_lines_and_ends_with_a_report() {
+    let server = Server::with_repository().await;
+    server.upload("main", "a", "1").await;
+    server.commit("main", "first").await;
+    let answer = call(&server, "POST", "/fsck?repository=repo").await.expect(200);
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    let text = answer.text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let report = &lines.last().unwrap()["report"];
+    assert_eq!(
+        (&report["defects"], &report["objects"], &report["commits"]),
+        (&0.into(), &1.into(), &2.into())
+    );
+    let nothing = call(&server, "POST", "/fsck?repository=nobody").await.expect(200).text();
+    assert!(nothing.contains("error") && nothing.contains("not found"), "{nothing}");
+    let anonymous =
+        Request::builder().method("POST").uri("/api/millpond/v1/fsck").body(Body::empty()).unwrap();
+    server.send(anonymous).await.expect(401);
+    let request = Request::builder()
+        .method("POST")
+        .uri("/api/millpond/v1/backup")
+        .header("authorization", BASIC)
+        .header("content-type", "application/json")
+        .body(Body::from(r#"{"directory":"/tmp/x"}"#))
+        .unwrap();
+    let answer = server.send(request).await.expect(200).text();
+    assert!(answer.contains("makes no backups"), "{answer}");
+}

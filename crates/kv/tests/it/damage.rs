@@ -87,7 +87,7 @@ async fn a_flipped_bit_is_never_served() {
     flip_everywhere(211).await;
 }
 
-/// `make exhaustive` runs this.
+/// `make flips` runs this.
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn a_flipped_bit_is_never_served_exhaustive() {

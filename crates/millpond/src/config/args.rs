@@ -12,6 +12,7 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("admin.access_key_id", "admin-access-key-id"),
     ("admin.secret_access_key", "admin-secret-access-key"),
     ("local_import", "local-import"),
+    ("backup", "backup-directory"),
     ("tls.cert", "tls-cert"),
     ("tls.key", "tls-key"),
     ("s3.domains", "s3-domain"),
@@ -57,6 +58,10 @@ pub struct ServerArgs {
     /// Directory that may be imported from; repeat for more [env: MILLPOND_LOCAL_IMPORT] [default: none]
     #[arg(long, value_name = "DIRECTORY")]
     pub local_import: Vec<String>,
+    /// Directory below which backups may be made through this server; repeat for more
+    /// [env: MILLPOND_BACKUP] [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub backup_directory: Vec<String>,
     /// Certificate chain (PEM): https beside http on the same port; read again when it changes
     /// [env: MILLPOND_TLS_CERT]
     #[arg(long, value_name = "FILE")]
@@ -126,6 +131,7 @@ impl ServerArgs {
             ("admin.access_key_id", "admin-access-key-id", self.admin_access_key_id.clone()),
             ("admin.secret_access_key", "admin-secret-access-key", self.admin_secret_access_key.clone()),
             ("local_import", "local-import", many("local_import", &self.local_import)),
+            ("backup", "backup-directory", many("backup", &self.backup_directory)),
             ("tls.cert", "tls-cert", self.tls_cert.clone()),
             ("tls.key", "tls-key", self.tls_key.clone()),
             ("s3.domains", "s3-domain", many("s3.domains", &self.s3_domain)),

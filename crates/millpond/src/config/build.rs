@@ -19,6 +19,8 @@ pub struct Config {
     pub admin: Option<(String, String)>,
     /// Directories that may be imported from.
     pub local_import: Vec<PathBuf>,
+    /// Directories below which backups may be made.
+    pub backup: Vec<PathBuf>,
     /// Where certificate and key are, if https is served.
     pub tls: Option<TlsFiles>,
     /// Host names of the S3 door.
@@ -131,7 +133,7 @@ const TIME_MAX: u64 = 86_400;
 
 /// What stands between the items of a list setting: paths may hold commas, host names no colon.
 pub fn separator(name: &str) -> &'static str {
-    if name == "local_import" { ":" } else { "," }
+    if matches!(name, "local_import" | "backup") { ":" } else { "," }
 }
 
 impl Config {
@@ -205,16 +207,16 @@ impl Config {
         {
             return Err(wrong("listen", "an address and a port, like 127.0.0.1:8000 or 0.0.0.0:8000"));
         }
-        let local_import = list("local_import");
+        let paths = |name: &str| -> Vec<PathBuf> {
+            list(name).iter().map(|item| absolute(values, name, item, around)).collect()
+        };
         Ok(Self {
             listen: listen.to_owned(),
             data,
             master_key_file,
             admin,
-            local_import: local_import
-                .iter()
-                .map(|item| absolute(values, "local_import", item, around))
-                .collect(),
+            local_import: paths("local_import"),
+            backup: paths("backup"),
             tls,
             s3_domains: list("s3.domains").into_iter().map(str::to_ascii_lowercase).collect(),
             s3_region: text("s3.region").unwrap_or("us-east-1").to_owned(),

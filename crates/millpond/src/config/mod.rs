@@ -41,6 +41,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("admin.access_key_id", "MILLPOND_ADMIN_ACCESS_KEY_ID"),
     Setting { secret: true, ..setting("admin.secret_access_key", "MILLPOND_ADMIN_SECRET_ACCESS_KEY") },
     setting("local_import", "MILLPOND_LOCAL_IMPORT"),
+    setting("backup", "MILLPOND_BACKUP"),
     setting("tls.cert", "MILLPOND_TLS_CERT"),
     setting("tls.key", "MILLPOND_TLS_KEY"),
     setting("s3.domains", "MILLPOND_S3_DOMAINS"),

@@ -6,3 +6,4 @@ mod process;
 mod rows;
 mod serve;
 mod up;
+mod upkeep;
