@@ -23,7 +23,8 @@ fn found(bug: Bug) -> String {
 #[test]
 fn a_metadata_store_that_answers_too_early_is_found() {
     let what = found(Bug::KvAcknowledgesEarly);
-    assert!(what.contains("acknowledged"), "{what}");
+    // Lost outright, or a hole in the journal where it was.
+    assert!(what.contains("acknowledged") || what.contains("a row is missing"), "{what}");
 }
 
 #[test]
