@@ -189,6 +189,7 @@ impl Engine {
         let batch = Batch { preconditions: vec![(keys::EPOCH.into(), mine)], writes };
         let mut tries = 0;
         loop {
+            self.journal.alive()?;
             return match self.kv.commit(batch.clone()).await {
                 Err(KvError::Busy(_)) if tries < BUSY_TRIES_MAX => {
                     tries += 1;

@@ -127,6 +127,14 @@ impl Shared {
         self.refuses.store(now.is_some(), Ordering::Release);
     }
 
+    /// Refuses once a store has failed. Asked before each single write to the metadata store.
+    fn alive(&self) -> Result<()> {
+        match &*self.refusing.lock() {
+            Some(Refusing::Failed(why)) => Err(failed(why)),
+            _ => Ok(()),
+        }
+    }
+
     fn refusal(&self) -> Option<Error> {
         Some(match &*self.refusing.lock() {
             None => return None,
@@ -210,6 +218,11 @@ impl Journal {
             return Err(Error::new(Kind::Busy, "too many changes are waiting for the disk; try again"));
         }
         Ok(())
+    }
+
+    /// Refuses once a store has failed here or elsewhere: not one more write goes to it.
+    pub fn alive(&self) -> Result<()> {
+        self.shared.alive()
     }
 
     /// A store failed elsewhere than in the journal: nothing more is accepted.
@@ -367,7 +380,9 @@ impl Committer {
             writes: vec![Write::Put(key, row.into())],
         };
         let mut patience = self.patience();
-        while let Err(error) = self.kv.commit(batch.clone()).await {
+        loop {
+            self.shared.alive()?;
+            let Err(error) = self.kv.commit(batch.clone()).await else { break };
             let error = match error {
                 KvError::PreconditionFailed(_) => {
                     Error::new(Kind::Internal, "another server has taken over this data directory")

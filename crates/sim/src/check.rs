@@ -914,7 +914,8 @@ impl Replay<'_> {
             }
             (Kind::Invalid, Op::Undo { .. }) | (Kind::InvalidPart, Op::Complete { .. }) => true,
             (Kind::IdempotencyRunning, _) => call.key.is_some(),
-            (Kind::Busy, _) => true,
+            // Damage is judged where it is met: only a fenced server may speak of it.
+            (Kind::Busy | Kind::Damaged | Kind::Gone, _) => true,
             _ => false,
         };
         ensure(reason, || "there was no reason for it at any moment of the call".into())

@@ -116,7 +116,6 @@ pub struct Life {
     /// Whether it was given any fault, so that it may refuse with an internal error.
     pub hurt: AtomicBool,
     kv_failed: AtomicBool,
-    row_failed: AtomicBool,
     blobs_failed: AtomicBool,
 }
 
@@ -129,7 +128,6 @@ impl Life {
             base: AtomicU64::new(0),
             hurt: AtomicBool::new(false),
             kv_failed: AtomicBool::new(false),
-            row_failed: AtomicBool::new(false),
             blobs_failed: AtomicBool::new(false),
         })
     }
@@ -434,17 +432,18 @@ impl Kv for SimKv {
     async fn commit(&self, mut batch: Batch) -> Result<(), KvError> {
         let handle = &self.0;
         handle.disk.contents.lock().counts.calls += 1;
-        let is_row = |w: &Write| matches!(w, Write::Put(key, _) if key.starts_with(keys::JOURNAL));
-        if handle.life.row_failed.load(Relaxed) && batch.writes.iter().any(is_row) {
-            let what = batch.writes.first();
-            handle
-                .disk
-                .complain(format!("server {} wrote {what:?} after a failed commit", handle.life.number));
+        if handle.life.kv_failed.load(Relaxed) {
+            let what = match batch.writes.first() {
+                Some(Write::Put(key, _) | Write::Delete(key) | Write::DeleteRange(key, _)) => &key[..2],
+                None => b"nothing",
+            };
+            let what = String::from_utf8_lossy(what).into_owned();
+            let number = handle.life.number;
+            handle.disk.complain(format!("server {number} wrote {what} after a failed commit"));
         }
         if handle.bug(Bug::KvTearsBatches) && handle.rng().once_in(4) {
             batch.writes.truncate(batch.writes.len() / 2);
         }
-        let row = batch.writes.iter().any(is_row);
         let doing = handle.clone();
         let effect = move || apply(&doing, &batch);
         let refused = |key| KvError::PreconditionFailed(key);
@@ -462,7 +461,6 @@ impl Kv for SimKv {
                     handle.write(late, effect).await;
                 }
                 handle.life.kv_failed.store(true, Relaxed);
-                handle.life.row_failed.fetch_or(row, Relaxed);
                 Err(KvError::Failed("simulated: it may have happened".into()))
             }
         }
