@@ -849,7 +849,9 @@ impl Replay<'_> {
                 Kind::NotFound(Thing::Upload),
                 Op::Part { upload, .. } | Op::Complete { upload, .. } | Op::Abort { upload },
             ) => {
-                let known = self.repos.values().find_map(|r| r.uploads.get(&upload.id));
+                // A repository that is created again has other uploads.
+                let here = uids.iter().flatten().map(|uid| &self.repos[uid]);
+                let known = here.filter_map(|r| r.uploads.get(&upload.id)).next();
                 known.is_none_or(|u| u.made >= seen.0 || u.ended.is_some_and(|at| at < seen.1)) || gone_repo
             }
             (Kind::AlreadyExists, Op::CreateBranch { .. } | Op::Undo { .. }) => there().next().is_some(),
