@@ -7,8 +7,11 @@ ARGS ?=
 # Seeds of `make sim`; SEED=n runs one and draws its history.
 SEEDS ?= 0..5000
 SEED ?= $(SEEDS)
+# Objects of each run, and of each tree measured alone, of `make growth`.
+SIZES ?= 1e5,1e6,1e7
+TREES ?= 1e5,1e6,1e7,1e8
 
-.PHONY: help run test bench crash powercut check sim history flips
+.PHONY: help run test bench growth crash powercut check sim history flips
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +34,12 @@ bench: ## measure; ONLY=commit,stat-64 SIZE=1e7 choose (names: millpond-bench li
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	target/release/millpond-bench run $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
+
+growth: ## measure at growing sizes and draw docs/growth.svg (SIZES=1e5,1e6,1e7 TREES=1e5,1e6,1e7,1e8: half an hour, 9 GB)
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-bench
+	cargo build --locked --release --package millpond-tree --example measure
+	target/release/millpond-bench growth --sizes $(SIZES) --tree-sizes $(TREES) $(ARGS)
 
 crash: ## kill the server N times under load and check every acknowledged operation (N=20)
 	@scripts/system-packages

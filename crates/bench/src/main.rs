@@ -9,16 +9,19 @@
 #![allow(clippy::disallowed_methods)]
 
 mod crash;
+mod growth;
 mod load;
 mod machine;
+mod markdown;
 mod report;
 mod run;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use crash::Accident;
 use millpond_bench::{chance, server, sigv4, site, wire};
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measures a Millpond server, or kills it and checks what is left. The server's program is taken from
@@ -36,6 +39,13 @@ enum Command {
     Run(run::Options),
     /// Name the scenarios of `run`.
     List,
+    /// Print the JSON of a run as the tables of docs/performance.md.
+    Page {
+        /// A file that `run` wrote.
+        json: PathBuf,
+    },
+    /// Measure the same work at growing sizes, and draw it.
+    Growth(growth::Options),
     /// Kill the server under load, restart it, check everything it had acknowledged.
     Crash(crash::Options),
     /// The same with the power of the disk cut under the server (root and loop devices; else it is skipped).
@@ -59,6 +69,13 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Run(options) => runtime.block_on(run::run(&options)),
         Command::Crash(options) => runtime.block_on(crash::crash(&options, Accident::Kill)),
         Command::Powercut(options) => runtime.block_on(crash::crash(&options, Accident::PowerCut)),
+        Command::Page { json } => {
+            let report = std::fs::read(&json).with_context(|| format!("read {}", json.display()))?;
+            let page = markdown::page(&serde_json::from_slice(&report)?);
+            std::io::stdout().write_all(page.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Growth(options) => runtime.block_on(growth::growth(&options)),
         Command::List => {
             std::io::stdout().write_all(run::list().as_bytes())?;
             Ok(ExitCode::SUCCESS)

@@ -131,13 +131,12 @@ struct Judged {
     met: Option<bool>,
 }
 
-impl Judged {
-    fn verdict(&self) -> &'static str {
-        match self.met {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "",
-        }
+/// The word for a target that is met, missed or not there.
+pub fn verdict(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "MISSED",
+        None => "",
     }
 }
 
@@ -169,6 +168,18 @@ impl Report {
     /// Operations that failed, over all scenarios.
     pub fn failures(&self) -> u64 {
         self.rows.iter().map(|row| row.measured.failures).sum()
+    }
+
+    /// The median of each row in milliseconds and each single figure, by name; with the machine.
+    pub fn figures(&self) -> Value {
+        let mut figures = json!({"machine": self.machine.json()});
+        for row in &self.rows {
+            figures[row.name] = row.measured.quantile_ms(0.5).into();
+        }
+        for fact in &self.facts {
+            figures[fact.name] = fact.value.into();
+        }
+        figures
     }
 
     /// The table.
@@ -208,7 +219,7 @@ impl Report {
             line[2] = figure(fact.value);
             line[13] = judged.lakefs.to_owned();
             line[14] = judged.target.to_owned();
-            line[15] = judged.verdict().to_owned();
+            line[15] = verdict(judged.met).to_owned();
             lines.push(line);
         }
         let widths: Vec<usize> = (0..head.len())
@@ -297,7 +308,7 @@ impl Report {
             figure(measured.resident_bytes as f64 / 1e6),
             judged.lakefs.to_owned(),
             judged.target.to_owned(),
-            judged.verdict().to_owned(),
+            verdict(judged.met).to_owned(),
         ]
     }
 
@@ -346,7 +357,7 @@ fn cpu_us(row: &Row) -> f64 {
 }
 
 /// Three figures at least, thousands grouped.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value {
         _ if !value.is_finite() => "-".to_owned(),
         _ if value.abs() < 10.0 => format!("{value:.2}"),

@@ -66,7 +66,7 @@ pub struct Options {
 
 /// How the repository gets its N objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Load {
+pub enum Load {
     /// Copies within the branch, then one commit: a request for each object, and the entries are verified.
     Copy,
     /// Import of tiny local files: faster, entries are declared.
@@ -101,6 +101,16 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     std::fs::write(&path, format!("{json:#}\n")).with_context(|| format!("write {}", path.display()))?;
     writeln!(out, "the same as JSON: {}", path.display())?;
     Ok(if report.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The medians (ms) and single figures of some scenarios at one size, by name, with machine and time.
+pub async fn figures(only: Vec<String>, size: u64, load: Load) -> Result<Value> {
+    let options = Options { only, size, load, seconds: 4.0, tiny: false, json: None, data: None };
+    let (report, taken_at) = measure(&options).await?;
+    ensure!(report.failures() == 0, "some operations failed:\n{}", report.table());
+    let mut figures = report.figures();
+    figures["taken_at"] = taken_at.into();
+    Ok(figures)
 }
 
 /// Runs the scenarios; returns what they found and when they began.
