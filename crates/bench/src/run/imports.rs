@@ -1,6 +1,6 @@
 //! Import of local files: entries that name bytes where they are.
 
-use super::store::{DATABASE, OnDisk, PACK_INDEX, PACKS};
+use super::store::{DATABASE, DATABASE_LOG, OnDisk, PACK_INDEX, PACKS};
 use super::{Bench, CLASSES, REPOSITORY, object_key, send, text};
 use crate::load::{Measured, one_by_one};
 use crate::server::{Server, Setup};

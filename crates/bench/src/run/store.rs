@@ -79,6 +79,8 @@ fn part(path: &Path) -> &'static str {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.ends_with(".redb") {
         DATABASE
+    } else if name.starts_with("metadata.") && name.ends_with(".log") {
+        DATABASE_LOG
     } else if name.contains("+pack+") {
         PACKS
     } else if name.contains("+midx+") {
@@ -90,7 +92,8 @@ fn part(path: &Path) -> &'static str {
     }
 }
 
-pub(super) const DATABASE: &str = "database with its free pages";
+pub(super) const DATABASE: &str = "the database with its free pages";
+pub(super) const DATABASE_LOG: &str = "the database's log";
 pub(super) const PACKS: &str = "trees in packs";
 pub(super) const PACK_INDEX: &str = "pack index";
 
