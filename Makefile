@@ -39,7 +39,7 @@ growth: ## measure at growing sizes and draw docs/growth.svg (SIZES=1e5,1e6,1e7 
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	cargo build --locked --release --package millpond-tree --example measure
-	target/release/millpond-bench growth --sizes $(SIZES) --tree-sizes $(TREES) $(ARGS)
+	target/release/millpond-bench growth $(if $(SIZES),--sizes $(SIZES)) $(if $(TREES),--tree-sizes $(TREES)) $(ARGS)
 
 crash: ## kill the server N times under load and check every acknowledged operation (N=20)
 	@scripts/system-packages
