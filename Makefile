@@ -11,7 +11,7 @@ SEED ?= $(SEEDS)
 SIZES ?= 1e5,1e6,1e7
 TREES ?= 1e5,1e6,1e7,1e8
 
-.PHONY: help run test bench growth crash powercut check sim history flips
+.PHONY: help run test bench growth crash powercut sickdisk check sim history flips
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ powercut: ## cut the disk's power under the server N times, as root, and check e
 
 flips: ## flip bits all over every kind of file: found, named, never served (takes minutes)
 	cargo test --locked --package millpond-kv --package millpond-engine -- --ignored exhaustive
+
+sickdisk: ## let the first N of each kind of write and sync fail, then fill a disk, and check every answer
+	@scripts/system-packages
+	cargo build --locked --release --package millpond --package millpond-bench
+	target/release/millpond-bench sickdisk --rounds $(N) $(ARGS)
 
 sim: ## run the engine under simulated trouble (SEEDS=0..5000, or SEED=1234 to see one)
 	cargo run --quiet --locked --profile sim --package millpond-sim -- $(SEED)

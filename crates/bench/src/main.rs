@@ -50,6 +50,8 @@ enum Command {
     Crash(crash::Options),
     /// The same with the power of the disk cut under the server (root and loop devices; else it is skipped).
     Powercut(crash::Options),
+    /// System calls that fail and a disk that fills up: no false success, no write after a failure.
+    Sickdisk(crash::sick::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn work(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(options) => runtime.block_on(run::run(&options)),
         Command::Crash(options) => runtime.block_on(crash::crash(&options, Accident::Kill)),
+        Command::Sickdisk(options) => runtime.block_on(crash::sick::sickdisk(&options)),
         Command::Powercut(options) => runtime.block_on(crash::crash(&options, Accident::PowerCut)),
         Command::Page { json } => {
             let report = std::fs::read(&json).with_context(|| format!("read {}", json.display()))?;

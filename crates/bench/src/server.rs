@@ -41,6 +41,18 @@ pub fn injecting(calls: &str, what: &str) -> Vec<String> {
         .to_vec()
 }
 
+/// What [`Server::inject`] started. Dropping it lets the server go.
+#[derive(Debug)]
+pub struct Tracer(Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // It may have ended with the server; there is nobody to tell about another failure.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Setup {
     /// The program is `MILLPOND_BIN`, or `target/release/millpond`.
     pub fn new(folder: &Path) -> Result<Self> {
@@ -160,6 +172,26 @@ impl Server {
         Ok(self.child.try_wait()?)
     }
 
+    /// From now on system calls of the running server return what `strace --inject=CALLS:WHAT` says. Returns when
+    /// every thread is traced.
+    pub async fn inject(&self, calls: &str, what: &str) -> Result<Tracer> {
+        let id = self.id().to_string();
+        let (trace, inject) = (format!("--trace={calls}"), format!("--inject={calls}:{what}"));
+        let tracer = Command::new("strace")
+            .args(["--follow-forks", "--output=/dev/null", &trace, &inject, "--attach", &id])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start strace")?;
+        let tracer = Tracer(tracer);
+        let asked = Instant::now();
+        while !is_traced(&id)? {
+            anyhow::ensure!(asked.elapsed() < STOP_MAX, "strace does not attach");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(tracer)
+    }
+
     /// SIGKILL; returns when the process is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -197,6 +229,17 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether every thread of the process has a tracer.
+fn is_traced(id: &str) -> Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        if status.contains("TracerPid:\t0\n") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn free_address() -> Result<SocketAddr> {

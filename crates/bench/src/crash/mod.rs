@@ -6,6 +6,7 @@
 
 mod check;
 mod disk;
+pub mod sick;
 mod state;
 mod verdict;
 mod worker;
@@ -149,7 +150,7 @@ async fn rounds(options: &Options, seed: u64, setup: &Setup, disk: Option<&Disk>
         workers.iter_mut().for_each(Worker::begin_round);
         // The server is needed for the kill while the clients use the site: they get one of their own.
         let site = Site::new(server.site.address, setup.keys.clone());
-        let load = join_all(workers.iter_mut().map(|worker| worker.work(&site, &struck)));
+        let load = join_all(workers.iter_mut().map(|worker| worker.work(&site, &struck, None)));
         // What ext4's journal holds may or may not reach the disk.
         let flush = chance.one_in(2);
         let powerless = chance.below(POWERLESS_MS_MAX);

@@ -107,10 +107,10 @@ impl Worker {
     }
 
     /// Sends one operation after the other until one fails after the accident, which `struck` tells the moment of.
-    /// A failure before it is the server's fault and is noted.
-    pub async fn work(&mut self, site: &Site, struck: &Cell<Option<Instant>>) {
+    /// A failure before it is the server's fault and is noted. Without a failure it ends at `until`, if that is given.
+    pub async fn work(&mut self, site: &Site, struck: &Cell<Option<Instant>>, until: Option<Instant>) {
         let mut connection = Connection::new(site.address);
-        loop {
+        while until.is_none_or(|until| Instant::now() < until) {
             let operation = self.choose();
             self.touched.extend(operation.touches());
             self.pending = Some(operation.clone());

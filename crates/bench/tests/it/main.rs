@@ -128,3 +128,11 @@ fn a_server_that_does_not_sync_loses_in_a_power_cut() {
     assert_eq!(output.status.code(), Some(1), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("LOST"), "{out}");
 }
+
+#[test]
+fn a_disk_that_fails_once_or_fills_up_makes_no_answer_untrue() {
+    let output = bench(&["sickdisk", "--rounds", "1"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    skipped(&output);
+    assert!(output.status.success(), "{out}\n{err}");
+}

@@ -192,7 +192,13 @@ impl Log {
         let sum = checksum(self.number, &self.record[..12], &self.record[RECORD_HEADER..]);
         self.record[12..RECORD_HEADER].copy_from_slice(&sum.to_le_bytes());
         self.prepare()?;
-        self.file.write_at(&self.record, self.end).map_err(AppendError::Failed)?;
+        match self.file.write_at(&self.record, self.end) {
+            Ok(()) => {}
+            // Where blocks are never written in place, prepared room is no promise. What got through is no whole
+            // record, and the next one takes its place.
+            Err(e) if is_full(&e) => return Err(AppendError::Full(e)),
+            Err(e) => return Err(AppendError::Failed(e)),
+        }
         self.file.sync().map_err(AppendError::Failed)?;
         self.end += self.record.len() as u64;
         self.sequence += 1;
@@ -208,7 +214,7 @@ impl Log {
         let to = needed.next_multiple_of(GROWTH);
         match zero(&*self.file, self.prepared, to) {
             Ok(()) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(e) if is_full(&e) => {
                 self.file.set_len(self.prepared).map_err(AppendError::Failed)?;
                 return Err(AppendError::Full(e));
             }
@@ -224,6 +230,10 @@ impl Log {
         let file = std::mem::replace(&mut self.file, Box::new(Nowhere));
         self.file = make(file);
     }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Fills a part of a file with zeros, page by page: Linux accounts a small write into pages that came as one

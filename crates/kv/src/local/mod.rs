@@ -593,6 +593,7 @@ mod tests {
             writes: vec![Write::Put("large".into(), vec![1; 3 << 20].into())],
         };
         assert!(matches!(kv.commit(large.clone()).await, Err(KvError::Busy(_))));
+        assert!(matches!(kv.commit(put("small")).await, Err(KvError::Busy(_))), "also in prepared room");
         assert_eq!(kv.get(b"large").await.expect("reads go on"), None);
         disk.store(0, Ordering::SeqCst);
         kv.commit(put("a")).await.expect("room again");
