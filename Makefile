@@ -10,8 +10,11 @@ SEED ?= $(SEEDS)
 # Objects of each run, and of each tree measured alone, of `make growth`.
 SIZES ?= 1e5,1e6,1e7
 TREES ?= 1e5,1e6,1e7,1e8
+# Seconds of `make fuzz` (each target), and which target.
+T ?= 60
+TARGET ?= fuzz_
 
-.PHONY: help run test bench growth crash powercut sickdisk check sim history flips
+.PHONY: help run test bench growth crash powercut sickdisk check sim history flips fuzz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,3 +69,7 @@ history: ## judge what OPS concurrent operations saw while the server is killed,
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-history
 	target/release/millpond-history --ops $(OPS) $(ARGS)
+
+fuzz: ## run each fuzz target for T seconds (T=60, TARGET=fuzz_json for one); corpus in fuzz/corpus
+	@scripts/system-packages
+	MILLPOND_FUZZ_SECONDS=$(T) MILLPOND_FUZZ_SEED=$$(date +%s) cargo test --locked --workspace $(TARGET) -- --nocapture

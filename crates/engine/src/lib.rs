@@ -15,6 +15,8 @@ mod engine;
 pub mod format;
 mod fsck;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 mod idempotency;
 mod journal;

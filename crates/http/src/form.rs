@@ -254,4 +254,29 @@ mod tests {
         assert_eq!(parameter("multipart/form-data", "boundary"), None);
         assert_eq!(parameter("a; b=\"open", "b"), None);
     }
+
+    #[test]
+    fn fuzz_forms() {
+        use futures::FutureExt;
+        let good = BODY.replace("\r\n--bread", "\r\n-bread");
+        let words = ["\r\n--b", "--", "\r\n\r\n", "name=\"content\"", "Content-Type: ", "\\\"", ";"];
+        millpond_testkit::fuzz::Fuzz { name: "forms", seeds: vec![good.into_bytes()], words: &words }.run(
+            |input| {
+                let text = String::from_utf8_lossy(input);
+                let whole = read(&text, usize::MAX).now_or_never().expect("all is there");
+                for step in [1, 3] {
+                    let pieces = read(&text, step).now_or_never().expect("all is there");
+                    assert_eq!(pieces, whole, "the outcome depends on how the bytes arrive");
+                }
+                match whole {
+                    Ok(parts) => {
+                        let content: usize = parts.iter().map(|(_, content)| content.len()).sum();
+                        assert!(content <= text.len());
+                        format!("{} parts", parts.len())
+                    }
+                    Err(error) => error.0,
+                }
+            },
+        );
+    }
 }

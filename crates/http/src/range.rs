@@ -104,4 +104,20 @@ mod tests {
             assert_eq!(parse(header, size), expected, "{header} of {size}");
         }
     }
+
+    #[test]
+    fn fuzz_ranges() {
+        let seeds = ["bytes=0-4", "bytes=-3", "bytes=5-", "bytes=0-1, 2-3"].map(|text| text.into()).to_vec();
+        let words = ["-", ",", "bytes=", "18446744073709551615", "18446744073709551616", "0"];
+        millpond_testkit::fuzz::Fuzz { name: "ranges", seeds, words: &words }.run(|input| {
+            let text = String::from_utf8_lossy(input);
+            let fits = fits_pattern(&text);
+            for size in [0, 1, 10, u64::MAX] {
+                if let Asked::Bytes(range) = parse(&text, size) {
+                    assert!(range.start < range.end && range.end <= size, "{range:?} of {size}");
+                }
+            }
+            format!("{fits} {:?}", std::mem::discriminant(&parse(&text, 10)))
+        });
+    }
 }

@@ -213,6 +213,48 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_documents() {
+        let seeds = [
+            "<Delete><Quiet>true</Quiet><Object><Key>main/a &amp;&#x41;<![CDATA[<b>]]></Key></Object></Delete>",
+            "<?xml version=\"1.0\"?><CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Part>\
+             <PartNumber>1</PartNumber><ETag>\"a\"</ETag></Part></CompleteMultipartUpload>",
+        ];
+        let words = [
+            "<Delete>",
+            "</Delete>",
+            "<Key/>",
+            "&lt;",
+            "&#0;",
+            "&#x10ffff;",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "<!DOCTYPE ",
+        ];
+        let seeds = seeds.map(|text| text.as_bytes().to_vec()).to_vec();
+        millpond_testkit::fuzz::Fuzz { name: "xml", seeds, words: &words }.run(|input| {
+            fn depth(element: &Element) -> usize {
+                1 + element.children.iter().map(depth).max().unwrap_or(0)
+            }
+            fn text(element: &Element) -> usize {
+                element.text.len() + element.children.iter().map(text).sum::<usize>()
+            }
+            match parse(input, "Delete") {
+                Ok(root) => {
+                    assert!(depth(&root) <= XML_DEPTH_MAX, "{}", depth(&root));
+                    assert!(text(&root) <= input.len(), "nothing expands");
+                    let mut xml = Writer::new("Delete");
+                    xml.text(&root.text);
+                    assert_eq!(parse(&xml.finish(), "Delete").expect("written").text, root.text);
+                    format!("{} {}", depth(&root), root.children.len().min(5))
+                }
+                Err(error) => error.message,
+            }
+        });
+    }
+
+    #[test]
     fn written_text_reads_back() {
         let key = "a<&>\"'\r\n\t b \u{1}é\u{1F600} ";
         let mut xml = Writer::new("R");

@@ -3,6 +3,8 @@
 
 pub mod model;
 
+pub mod fuzz;
+
 use millpond_types::{Clock, Random, Timestamp};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

@@ -472,4 +472,19 @@ mod tests {
         assert!(bytes == expected, "what is written differs from {golden}");
         assert!(matches!(parse_segment_header(&expected, 1), SegmentHeader::Known(MARK)));
     }
+
+    #[test]
+    fn fuzz_segments() {
+        let (good, _) = segment(&[&[1, 2], &[3], &[4, 5, 6]]);
+        let seeds = vec![good[SEGMENT_HEADER_BYTES..].to_vec(), good];
+        millpond_testkit::fuzz::Fuzz { name: "segments", seeds, words: &[] }.run(|input| match parse_header(
+            input,
+        ) {
+            Ok(header) => {
+                assert!(header.record_len() <= RECORD_BYTES_MAX && header.data_at() <= header.record_len());
+                format!("{:?} {}", header.kind, header.data_len)
+            }
+            Err(why) => why.to_owned(),
+        });
+    }
 }

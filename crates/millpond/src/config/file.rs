@@ -12,7 +12,7 @@ pub fn read(path: &Path) -> Result<Vec<(&'static str, String)>> {
     parse(std::str::from_utf8(&bytes).context("is not UTF-8")?)
 }
 
-fn parse(text: &str) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn parse(text: &str) -> Result<Vec<(&'static str, String)>> {
     // The parser's own message quotes the line, which may hold a secret.
     let table: Table = toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.message()))?;
     let mut found = Vec::new();

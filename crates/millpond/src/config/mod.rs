@@ -262,4 +262,29 @@ mod tests {
             assert!(page.contains(&row), "docs/configuration.md lacks {row:?}");
         }
     }
+
+    #[test]
+    fn fuzz_configuration() {
+        let seed = "listen = \"0.0.0.0:8000\"\nconnections_max = 7\nlocal_import = [\"/a\"]\n[tls]\ncert = \"c\"\n[log]\nlevel = \"info,a=debug\"\n";
+        let words: Vec<&str> =
+            SETTINGS.iter().map(|setting| setting.name).chain(["[", "]", " = ", "\"", "\n"]).collect();
+        let fuzz =
+            millpond_testkit::fuzz::Fuzz { name: "configuration", seeds: vec![seed.into()], words: &words };
+        let around = Surroundings { variable: &|_| None, stderr_is_terminal: false, folder: "/work".into() };
+        fuzz.run(|input| {
+            let found = match file::parse(&String::from_utf8_lossy(input)) {
+                Ok(found) => found,
+                Err(error) => return format!("{error:#}").chars().take(40).collect(),
+            };
+            let mut values = defaults(&around);
+            let data = ("data", "/d".to_owned());
+            let key = ("master_key_file", "/k".to_owned());
+            for (name, text) in [data, key].into_iter().chain(found) {
+                values.insert(name, Value { text, origin: Origin::Variable("TEST") });
+            }
+            Config::build(&values, &around)
+                .err()
+                .map_or("built".to_owned(), |error| error.to_string().chars().take(30).collect())
+        });
+    }
 }

@@ -123,6 +123,7 @@ impl Requests {
         let operation =
             response.extensions().get::<Operation>().map_or_else(|| method_name(&method), |o| o.0);
         let log = self.log;
+        let is_shed = response.extensions().get::<Shed>().is_some();
         let at_end = move |ending: Ending, sent: u64| {
             drop(place);
             let took = began.elapsed();
@@ -131,7 +132,8 @@ impl Requests {
                 if method == Method::HEAD && ending == Ending::Aborted { Ending::Complete } else { ending };
             let received = received.load(Ordering::Relaxed);
             metrics::request(door.name(), operation, status.as_u16(), took, received, sent);
-            let is_error = status.is_server_error() || ending != Ending::Complete;
+            // Thousands of refusals a second would make the log the next thing to break; the metrics count them.
+            let is_error = (status.is_server_error() && !is_shed) || ending != Ending::Complete;
             if log == LogRequests::All || (log == LogRequests::Errors && is_error) {
                 tracing::info!(
                     target: "millpond::request",
@@ -254,12 +256,17 @@ fn failure(door: Door) -> Response<ResponseBody> {
     error(door, StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
 }
 
+/// Marks the answer to a request that was not let in.
+#[derive(Clone, Copy)]
+struct Shed;
+
 /// 503: there is too much of something.
 fn busy(door: Door, of_what: &'static str) -> Response<ResponseBody> {
     metrics::shed_request(of_what);
     let message = "the server has too much to do; try again in a moment";
     let mut response = error(door, StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.extensions_mut().insert(Shed);
     response
 }
 

@@ -226,6 +226,9 @@ fn from_query(parts: &Parts, query: &Query, now: Timestamp) -> S3Result<Claim> {
 /// signature must be there.
 fn check_coverage(parts: &Parts, claim: &Claim) -> S3Result<()> {
     let covers = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
+    if parts.headers.get_all(HOST).iter().count() > 1 {
+        return Err(S3Error::access_denied("the header host is given twice; only one can be signed"));
+    }
     if !covers("host") {
         return Err(S3Error::access_denied("the header host was not signed"));
     }

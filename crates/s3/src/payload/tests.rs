@@ -3,7 +3,9 @@
 use super::*;
 use crate::auth::testing::chain;
 use crate::checksum::Verifier;
+use futures::FutureExt;
 use http::HeaderName;
+use millpond_testkit::fuzz::Fuzz;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const TIME: &str = "20130524T000000Z";
@@ -281,4 +283,96 @@ async fn a_chunk_of_any_size_is_handed_on_as_it_arrives() {
     let mut payload = payload(source, UNSIGNED_TRAILER, &map);
     assert_eq!(payload.next().await.expect("a piece").expect("bytes"), "hello");
     assert_eq!(payload.next().await.expect_err("cut").code, "IncompleteBody");
+}
+
+/// The content of an aws-chunked body without signatures, as simply as it can be read when all of it is there; and
+/// what follows the last chunk.
+fn reference(raw: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut body, mut rest) = (Vec::new(), raw);
+    let line = |rest: &mut &[u8]| {
+        let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+        let line = rest[..end].to_vec();
+        *rest = rest.get(end + 1..).unwrap_or_default();
+        (line.len() <= 4096).then(|| line.strip_suffix(b"\r").map_or(line.clone(), <[u8]>::to_vec))
+    };
+    loop {
+        let head = String::from_utf8(line(&mut rest)?).ok()?;
+        let digits = head.split(';').next()?;
+        let is_size = (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let size = usize::from_str_radix(digits, 16).ok().filter(|_| is_size)?;
+        if size == 0 {
+            return Some((body, rest));
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = &rest[size..];
+        if rest.is_empty() || !line(&mut rest)?.is_empty() {
+            return None;
+        }
+    }
+}
+
+#[test]
+fn fuzz_unsigned_chunks() {
+    let trailer = "x-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+    let seeds = [
+        format!("5\r\nhello\r\n0\r\n{trailer}"),
+        format!("1;x=y\r\na\r\n10\r\n0123456789abcdef\r\n0\r\n{trailer}"),
+        format!("0\r\n{trailer}"),
+    ];
+    let words = ["\r\n", "0\r\n", "5\r\n", "\n", ";", "ffffffffffffffff", "fffffffffffffff", trailer];
+    let fuzz = Fuzz { name: "unsigned-chunks", seeds: seeds.map(String::into_bytes).to_vec(), words: &words };
+    fuzz.run(|input| {
+        let expected = reference(input);
+        let length = expected.as_ref().map_or(0, |(body, _)| body.len());
+        let headers = chunked_headers(length, Some("x-amz-checksum-crc32"));
+        let outcome = outcome(UNSIGNED_TRAILER, &headers, input).now_or_never().expect("all of it is there");
+        match outcome {
+            Ok((body, _)) => {
+                assert_eq!(Some(&body), expected.as_ref().map(|(body, _)| body));
+                format!("taken {}", body.len().min(20))
+            }
+            Err(code) => {
+                assert!(
+                    expected.is_none_or(|(_, rest)| rest != trailer.as_bytes()),
+                    "a good body was refused: {code}"
+                );
+                code.to_owned()
+            }
+        }
+    });
+}
+
+#[test]
+fn fuzz_signed_chunks() {
+    let content: [&[u8]; 2] = [b"hello", b"0123456789abcdef"];
+    let whole = content.concat();
+    for (mode, trailer, name) in [
+        (SIGNED, None, "signed-chunks"),
+        (SIGNED_TRAILER, Some("x-amz-checksum-crc32:AAAAAA=="), "signed-trailer"),
+    ] {
+        let good = signed_body(&content, trailer);
+        let headers = chunked_headers(whole.len(), trailer.map(|_| "x-amz-checksum-crc32"));
+        assert_eq!(content_now(mode, &headers, &good).as_deref(), Ok(&*whole), "the seed is good");
+        let words = [
+            "\r\n",
+            "0;chunk-signature=",
+            "5;chunk-signature=",
+            "chunk-signature=",
+            "x-amz-trailer-signature:",
+        ];
+        Fuzz { name, seeds: vec![good], words: &words }.run(|input| {
+            match content_now(mode, &headers, input) {
+                // Whatever was done to it, what is taken is what was signed.
+                Ok(body) => {
+                    assert_eq!(body, whole);
+                    "taken".to_owned()
+                }
+                Err(code) => code.to_owned(),
+            }
+        });
+    }
+}
+
+fn content_now(mode: PayloadMode, headers: &HeaderMap, raw: &[u8]) -> Result<Vec<u8>, &'static str> {
+    content(mode, headers, raw).now_or_never().expect("all of it is there")
 }

@@ -2,8 +2,9 @@
 
 use crate::support::*;
 use bytes::Bytes;
+use millpond_testkit::fuzz::Fuzz;
 use millpond_tree::{
-    Diff, NewNodes, Node, NodeSink, NodeSource, Place, Scan, TreeError, get, totals, verify,
+    Diff, NewNodes, Node, NodeSink, NodeSource, Place, Scan, TreeError, get, pack, totals, verify,
 };
 use millpond_types::{NodeId, TreeId};
 use std::ops::Bound;
@@ -206,4 +207,42 @@ fn own(
     (path, entry): (&millpond_types::ObjectPath, &millpond_types::Entry),
 ) -> (millpond_types::ObjectPath, millpond_types::Entry) {
     (path.clone(), entry.clone())
+}
+
+#[test]
+fn fuzz_nodes() {
+    let seeds =
+        sample_nodes().iter().map(|node| node.bytes().to_vec()).filter(|bytes| bytes.len() < 8000).collect();
+    Fuzz { name: "nodes", seeds, words: &[] }.run(|input| {
+        let id = NodeId::of(input);
+        match Node::decode(id, Bytes::copy_from_slice(input)) {
+            Err(error) => error.to_string().rsplit(':').next().unwrap_or_default().to_owned(),
+            Ok(_) => format!("read {}", read_all(input.to_vec())),
+        }
+    });
+}
+
+#[test]
+fn fuzz_packs() {
+    let mut nodes = sample_nodes();
+    nodes.retain(|node| node.bytes().len() < 3000);
+    let seeds =
+        vec![pack::encode(nodes.iter()).bytes.to_vec(), pack::encode(nodes.iter().take(1)).bytes.to_vec()];
+    Fuzz { name: "packs", seeds, words: &[] }.run(|input| {
+        let index = match pack::read_index(input) {
+            Ok(index) => index,
+            Err(error) => return error.to_string(),
+        };
+        assert!(index.len() <= input.len());
+        let mut read = 0;
+        for entry in &index {
+            let (start, end) = (entry.offset as usize, entry.offset as usize + entry.len as usize);
+            let bytes = input.get(start..end).expect("an index that was taken stays within its pack");
+            if let Ok(node) = pack::decode_record(entry.id, Bytes::copy_from_slice(bytes)) {
+                assert_eq!(NodeId::of(node.bytes()), entry.id, "never other bytes than the id names");
+                read += 1;
+            }
+        }
+        format!("{} of {}", read, index.len())
+    });
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod fuzz;
+
 use bytes::Bytes;
 use millpond_types::*;
 use std::collections::BTreeMap;
