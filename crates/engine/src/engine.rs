@@ -195,8 +195,9 @@ impl Engine {
     /// Brings the tables up to date, so that the next start is quick. Writes that are still running may
     /// end up in the journal only; nothing is lost either way.
     pub async fn close(&self) -> Result<()> {
-        self.rest_imports().await;
+        // First, so that an import whose step waits for a full disk is told that nobody waits any more.
         self.journal.close();
+        self.rest_imports().await;
         self.checkpoint().await
     }
 

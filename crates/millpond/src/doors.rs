@@ -60,7 +60,8 @@ impl Doors for ServiceDoors {
         millpond_s3::is_s3(&head.headers, &head.uri, &self.s3_domains)
     }
     fn is_health(&self, head: &http::request::Parts) -> bool {
-        head.uri.path() == millpond_http::HEALTH_PATH
+        // Whoever asks whether the server lives must not be told that it is busy.
+        [millpond_http::HEALTH_PATH, "/_health"].contains(&head.uri.path())
     }
     fn health(&self) -> Result<(), millpond_service::Error> {
         self.service.health()

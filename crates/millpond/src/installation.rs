@@ -136,6 +136,7 @@ impl Installation {
 /// What may be imported: the configured directories without what the server keeps for itself.
 fn origin(config: &Config) -> LocalFolders {
     let mut hidden = vec![config.data.clone(), config.master_key_file.clone()];
+    hidden.extend(config.backup.iter().cloned());
     hidden.extend(machine::config_folder(&machine::variable));
     hidden.extend(config.tls.as_ref().map(|tls| tls.key.clone()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(IMPORT_THREADS_MAX);

@@ -49,6 +49,9 @@ pub struct Options {
     /// Leave out the disk that fills up.
     #[arg(long)]
     not_full: bool,
+    /// Keep everything in this folder, which must exist and be empty, instead of a temporary one.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<std::path::PathBuf>,
 }
 
 #[derive(Default)]
@@ -105,7 +108,7 @@ struct Full {
 /// Runs the rounds and prints the report. Fails on anything lost, partial, or acknowledged after a failure.
 pub async fn sickdisk(options: &Options) -> Result<ExitCode> {
     let temporary = tempfile::tempdir().context("make a temporary folder")?;
-    let setup = Setup::new(temporary.path())?;
+    let setup = Setup::new(options.data.as_deref().unwrap_or(temporary.path()))?;
     let machine = Machine::describe(&setup.folder);
     let mut tally = Tally::default();
     if can_trace() {

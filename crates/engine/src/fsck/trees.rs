@@ -14,7 +14,7 @@ use millpond_kv::KvError;
 use millpond_tree::verify::{self, Ending};
 use millpond_tree::{Node, NodeSource, TreeError, pack};
 use millpond_types::{Commit, CommitId, Entry, NodeId, ObjectPath, TreeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Packs that are kept open.
@@ -39,6 +39,7 @@ impl Check {
             packs,
             index: HashMap::new(),
             visited: HashMap::new(),
+            needed_as_base: HashSet::new(),
             bases: quick_cache::unsync::Cache::new(BASES),
             open: Vec::new(),
             data,
@@ -67,6 +68,8 @@ struct Walk<'a> {
     index: HashMap<NodeId, Location>,
     /// Nodes met, and how they end; `None` is one that is damaged, or that was only needed as a base.
     visited: HashMap<NodeId, Option<Ending>>,
+    /// Nodes whose edits are some visited node: needed, though perhaps part of no tree any more.
+    needed_as_base: HashSet<NodeId>,
     bases: quick_cache::unsync::Cache<NodeId, Arc<Node>>,
     open: Vec<(u64, Arc<dyn BlobReader>)>,
     data: Data<'a>,
@@ -158,7 +161,7 @@ impl Walk<'_> {
         let wrong = found.iter().filter(|(id, at)| {
             // A node may be in two packs; then either will do.
             self.index.get(*id).is_none_or(|own| {
-                let same_base = own.base == at.base || !self.visited.contains_key(*id);
+                let same_base = own.base == at.base || !self.is_needed(id);
                 own.pack == at.pack && ((own.offset, own.len) != (at.offset, at.len) || !same_base)
             })
         });
@@ -497,7 +500,7 @@ impl Walk<'_> {
                 }
             }
         };
-        self.visited.entry(base.id()).or_insert(None);
+        self.needed_as_base.insert(base.id());
         Ok(pack::decode_record_with(id, record, &Alone(base)))
     }
 
@@ -541,12 +544,17 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn is_needed(&self, id: &NodeId) -> bool {
+        self.visited.contains_key(id) || self.needed_as_base.contains(id)
+    }
+
     /// What is left over.
     async fn end(self) -> Result<()> {
-        let Self { packs, index, visited, data, report, .. } = self;
-        let mut needed: std::collections::HashSet<u64> = std::collections::HashSet::new();
+        let wanted: HashSet<NodeId> = self.index.keys().filter(|id| self.is_needed(id)).copied().collect();
+        let Self { packs, index, data, report, .. } = self;
+        let mut needed: HashSet<u64> = HashSet::new();
         for (id, at) in &index {
-            if visited.contains_key(id) {
+            if wanted.contains(id) {
                 needed.insert(at.pack);
             } else {
                 report.orphans.nodes += 1;

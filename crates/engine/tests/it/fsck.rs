@@ -239,6 +239,32 @@ async fn each_kind_of_defect_is_named_exactly() {
     assert_eq!(check(&world, FsckRequest::default()).await.1, []);
 }
 
+/// The old leaf is stored plain and the new one as its edits: that it was read as a base is not that it was checked.
+#[tokio::test]
+async fn an_object_that_only_an_older_commit_holds_is_checked() {
+    let world = World::new(66);
+    let engine = with_repo(&world).await;
+    for n in (0..40u8).filter(|n| *n != 7) {
+        put(&engine, "main", format!("many/{n:02}").as_bytes(), &[n; 40]).await;
+    }
+    put(&engine, "main", b"many/07", b"only in the first commit").await;
+    commit(&engine, "main", "first").await.unwrap();
+    put(&engine, "main", b"many/07", b"since then").await;
+    commit(&engine, "main", "second").await.unwrap();
+    let mut lost = None;
+    for (key, _) in world.blobs.list("r1/data/", "", 100).await.unwrap() {
+        let reader = world.blobs.open(&key).await.unwrap();
+        if reader.read(0..reader.size()).await.unwrap() == b"only in the first commit"[..] {
+            lost = Some(key);
+        }
+    }
+    world.blobs.delete(&lost.expect("it is stored")).await.unwrap();
+    let (report, defects) = check(&world, FsckRequest::default()).await;
+    let [defect] = &defects[..] else { panic!("one defect of {report:?}: {defects:?}") };
+    assert_eq!(defect.path, Some(path(b"many/07")));
+    assert_eq!(report.orphans.objects, 0);
+}
+
 #[tokio::test]
 async fn a_damaged_object_is_told_with_ref_path_blob_and_remedy() {
     let world = World::new(65);

@@ -64,6 +64,15 @@ pub(super) enum AppendError {
     Failed(io::Error),
 }
 
+impl From<AppendError> for KvError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(e) => Self::Busy(format!("the log cannot be written: {e}; free some space")),
+            AppendError::Failed(e) => Self::Failed(e.to_string()),
+        }
+    }
+}
+
 /// A log that is open for appending.
 pub(super) struct Log {
     file: Box<dyn LogFile>,
@@ -74,6 +83,8 @@ pub(super) struct Log {
     prepared: u64,
     /// Of the next record; the first is 0.
     sequence: u64,
+    /// Remains of a record that met a full disk may lie behind `end`.
+    is_dirty: bool,
     record: Vec<u8>,
 }
 
@@ -90,30 +101,31 @@ pub(super) fn number_of(tables: &Path, name: &Path) -> Option<u64> {
 
 impl Log {
     /// A new log file: whole under its name, or not there.
-    pub(super) fn create(tables: &Path, number: u64) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// `Full` when nothing has happened, for whatever reason; `Failed` when the name may be there.
+    pub(super) fn create(tables: &Path, number: u64) -> Result<Self, AppendError> {
         let (target, temporary) = (path(tables, number), tables.with_extension("log.tmp"));
-        let file = open(&temporary, true)?;
+        let file = Self::write_new(&temporary, number).map_err(AppendError::Full)?;
+        rename(&temporary, &target).map_err(AppendError::Failed)?;
+        Ok(Self { file: Box::new(file), prepared: GROWTH, ..Self::nowhere(number) })
+    }
+
+    fn write_new(temporary: &Path, number: u64) -> io::Result<std::fs::File> {
+        let file = open(temporary, true)?;
         let mut header = MAGIC.to_vec();
         header.push(VERSION);
         header.extend(number.to_le_bytes());
         zero(&file, 0, GROWTH)?;
         file.write_all_at(&header, 0)?;
         file.sync_all()?;
-        rename(&temporary, &target)?;
-        Ok(Self {
-            file: Box::new(file),
-            number,
-            end: HEADER as u64,
-            prepared: GROWTH,
-            sequence: 0,
-            record: Vec::new(),
-        })
+        Ok(file)
     }
 
     /// A log that keeps nothing.
     pub(super) fn nowhere(number: u64) -> Self {
         let (file, end) = (Box::new(Nowhere), HEADER as u64);
-        Self { file, number, end, prepared: end, sequence: 0, record: Vec::new() }
+        Self { file, number, end, prepared: end, sequence: 0, is_dirty: false, record: Vec::new() }
     }
 
     /// Reads a log, gives the writes of each record to `apply` in order, and opens it for appending. What a
@@ -167,7 +179,7 @@ impl Log {
             file.write_all_at(&vec![0; bytes.len() - end], end as u64).map_err(failed)?;
             file.sync_data().map_err(failed)?;
         }
-        Ok(Self { file: Box::new(file), number, end: end as u64, prepared, sequence, record: Vec::new() })
+        Ok(Self { file: Box::new(file), end: end as u64, prepared, sequence, ..Self::nowhere(number) })
     }
 
     /// Bytes of records in the file.
@@ -191,18 +203,37 @@ impl Log {
         self.record[4..12].copy_from_slice(&self.sequence.to_le_bytes());
         let sum = checksum(self.number, &self.record[..12], &self.record[RECORD_HEADER..]);
         self.record[12..RECORD_HEADER].copy_from_slice(&sum.to_le_bytes());
+        self.clean()?;
         self.prepare()?;
         match self.file.write_at(&self.record, self.end) {
             Ok(()) => {}
-            // Where blocks are never written in place, prepared room is no promise. What got through is no whole
-            // record, and the next one takes its place.
-            Err(e) if is_full(&e) => return Err(AppendError::Full(e)),
+            // Where blocks are never written in place, prepared room is no promise.
+            Err(e) if is_full(&e) => {
+                self.is_dirty = true;
+                return Err(AppendError::Full(e));
+            }
             Err(e) => return Err(AppendError::Failed(e)),
         }
         self.file.sync().map_err(AppendError::Failed)?;
         self.end += self.record.len() as u64;
         self.sequence += 1;
         Ok(())
+    }
+
+    /// Removes what a record that met a full disk has left: before a shorter one, or before the next log, it
+    /// would look like damage.
+    pub(super) fn clean(&mut self) -> Result<(), AppendError> {
+        if !self.is_dirty {
+            return Ok(());
+        }
+        match zero(&*self.file, self.end, self.prepared).and_then(|()| self.file.sync()) {
+            Ok(()) => {
+                self.is_dirty = false;
+                Ok(())
+            }
+            Err(e) if is_full(&e) => Err(AppendError::Full(e)),
+            Err(e) => Err(AppendError::Failed(e)),
+        }
     }
 
     /// Fills the place of the next record with zeros, so that no block needs to be found when it is written.

@@ -175,7 +175,7 @@ impl Shared {
         found.sort_unstable();
         let Some(first) = shared.tables.first_log()? else {
             // A log that the tables do not know has never held an acknowledged batch.
-            let log = if untouched { Log::nowhere(1) } else { Log::create(path, 1).map_err(store_failed)? };
+            let log = if untouched { Log::nowhere(1) } else { Log::create(path, 1)? };
             shared.tables.take_in(&Pending::default(), 1)?;
             return Ok((shared, log));
         };
@@ -209,10 +209,12 @@ impl Shared {
         outcome.map(|()| log)
     }
 
-    /// Keys in `from..to` that are there without the active layer.
+    /// Keys in `from..to` that may be there without the active layer. Values are not read, so that a damaged
+    /// one can be deleted.
     fn below(&self, frozen: Option<&Pending>, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>, KvError> {
-        let pairs = self.tables.snapshot()?.scan(frozen.as_slice(), from, to, usize::MAX)?;
-        Ok(pairs.into_iter().map(|(key, _)| key).collect())
+        let mut keys = self.tables.snapshot()?.keys(from, to)?;
+        keys.extend(frozen.into_iter().flat_map(|f| f.range(from, to)).map(|(key, _)| key.clone()));
+        Ok(keys)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
@@ -384,18 +386,29 @@ impl Committer {
         if !due || self.shared.untouched || bytes < self.exchange_at || self.shared.failure.lock().is_some() {
             return;
         }
-        if let Err(e) = self.exchange(alive) {
-            // The log is as good as before; it only grows.
-            tracing::warn!(error = %e, "the log of the metadata store is not exchanged yet");
-            self.exchange_at = bytes + LOG_BYTES_MIN;
+        match self.exchange(alive) {
+            Ok(()) => {}
+            Err(AppendError::Full(e)) => {
+                // The log is as good as before; it only grows.
+                tracing::warn!(error = %e, "the log of the metadata store is not exchanged yet");
+                self.exchange_at = bytes + LOG_BYTES_MIN;
+            }
+            // The next log may be there under its name: what is written to this one might look torn for ever.
+            Err(AppendError::Failed(e)) => drop(self.shared.fail(&e)),
         }
     }
 
-    fn exchange(&mut self, alive: u64) -> std::io::Result<()> {
+    /// `Full` when nothing has happened.
+    fn exchange(&mut self, alive: u64) -> Result<(), AppendError> {
         if let Some(earlier) = self.exchange.take() {
             let _ = earlier.join();
         }
-        self.shared.room_for(alive)?;
+        assert!(
+            self.shared.layers.read().frozen.is_none(),
+            "one layer at a time is on its way to the tables"
+        );
+        self.shared.room_for(alive).map_err(AppendError::Full)?;
+        self.log.clean()?;
         let number = self.log.number() + 1;
         self.log = Log::create(&self.shared.path, number)?;
         self.exchange_at = 0;
@@ -405,9 +418,15 @@ impl Committer {
             layers.frozen = Some(frozen.clone());
             frozen
         };
-        let shared = self.shared.clone();
-        let work = move || shared.take_in(&frozen, number);
-        self.exchange = Some(std::thread::Builder::new().name("kv-exchange".into()).spawn(work)?);
+        let (shared, layer) = (self.shared.clone(), frozen.clone());
+        let work = move || shared.take_in(&layer, number);
+        match std::thread::Builder::new().name("kv-exchange".into()).spawn(work) {
+            Ok(thread) => self.exchange = Some(thread),
+            Err(e) => {
+                tracing::warn!(error = %e, "no thread for the tables of the metadata store; writes wait for them");
+                self.shared.take_in(&frozen, number);
+            }
+        }
         Ok(())
     }
 
@@ -426,7 +445,9 @@ impl Committer {
                     let _ = last.join();
                 }
             }
-            Err(e) => tracing::warn!(error = %e, "the log of the metadata store is kept for the next start"),
+            Err(AppendError::Full(e) | AppendError::Failed(e)) => {
+                tracing::warn!(error = %e, "the log of the metadata store is kept for the next start");
+            }
         }
     }
 }

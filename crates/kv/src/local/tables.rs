@@ -138,6 +138,15 @@ impl Snapshot {
         })
     }
 
+    /// Keys in `from..to`, ascending.
+    pub(super) fn keys(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>, KvError> {
+        guarded(|| {
+            let table = self.0.open_table(ROWS).map_err(store_failed)?;
+            let rows = table.range::<&[u8]>(from..to).map_err(store_failed)?;
+            rows.map(|row| Ok(Bytes::copy_from_slice(row.map_err(store_failed)?.0.value()))).collect()
+        })
+    }
+
     /// Pairs in `from..to` of layers, newest first, above the rows; at most `limit`, ascending.
     pub(super) fn scan(
         &self,
