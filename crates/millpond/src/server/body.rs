@@ -221,9 +221,15 @@ impl Ending {
     }
 }
 
+/// Most bytes that are handed to a connection at once. It asks for more when the client has taken them, and
+/// that is all that is seen of a client's pace: a larger piece would make a slow reader look like a stalled one.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// A response body that says whose turn it is, and once how it ended and how many bytes it had.
 pub struct Observed<B, F: FnOnce(Ending, u64)> {
     body: B,
+    /// The rest of a piece that was too large.
+    held: Bytes,
     running: Running,
     bytes: u64,
     ending: Ending,
@@ -236,7 +242,7 @@ impl<B: Body, F: FnOnce(Ending, u64)> Observed<B, F> {
         // The head comes first; until the client has taken it, nobody asks for the body.
         running.turn(true);
         let ending = if body.is_end_stream() { Ending::Complete } else { Ending::Aborted };
-        Self { body, running, bytes: 0, ending, at_end: Some(at_end) }
+        Self { body, held: Bytes::new(), running, bytes: 0, ending, at_end: Some(at_end) }
     }
 }
 
@@ -253,13 +259,20 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         self.running.turn(false);
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut frame = if self.held.is_empty() {
+            ready!(Pin::new(&mut self.body).poll_frame(cx))
+        } else {
+            Some(Ok(Frame::data(std::mem::take(&mut self.held))))
+        };
         self.running.turn(true);
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
-                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(data) = frame.data_mut() {
+                    self.held = data.split_off(data.len().min(PIECE_BYTES_MAX));
+                    self.bytes += data.len() as u64;
+                }
                 // With a known length the connection does not ask again after the last byte.
-                if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
+                if self.is_end_stream() || self.size_hint().exact() == Some(0) {
                     self.ending = Ending::Complete;
                 }
             }
@@ -269,10 +282,15 @@ where
         Poll::Ready(frame)
     }
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held.is_empty() && self.body.is_end_stream()
     }
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, held) = (self.body.size_hint(), self.held.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint.set_lower(hint.lower() + held);
+        hint
     }
 }
 
@@ -296,6 +314,28 @@ mod tests {
 
     fn pace() -> Pace {
         Pace::from(&Bounds::default())
+    }
+
+    #[tokio::test]
+    async fn a_large_piece_is_handed_on_in_small_ones() {
+        let bytes = Bytes::from((0..1_000_000u32).map(|n| n as u8).collect::<Vec<u8>>());
+        let (ended, body) = (Arc::new(Mutex::new(None)), http_body_util::Full::new(bytes.clone()));
+        let told = ended.clone();
+        let mut body = Observed::new(body, Arc::new(Activity::default()).begin(), move |ending, bytes| {
+            *told.lock().expect("not poisoned") = Some((ending, bytes));
+        });
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.expect("cannot fail").into_data().expect("data");
+            assert!(!data.is_empty() && data.len() <= PIECE_BYTES_MAX);
+            read.extend_from_slice(&data);
+            assert_eq!(body.size_hint().exact(), Some(1_000_000 - read.len() as u64));
+            assert_eq!(body.is_end_stream(), read.len() == 1_000_000);
+        }
+        drop(body);
+        assert!(read == bytes);
+        let ended = ended.lock().expect("not poisoned").take();
+        assert!(matches!(ended, Some((Ending::Complete, 1_000_000))));
     }
 
     /// Pieces of some size, one every so many seconds.
