@@ -264,7 +264,7 @@ impl Job<'_> {
         loop {
             let page = self.from.kv.scan(&from, &[0xff; 64], BATCH_ROWS).await.map_err(kv_error)?;
             let Some((last, _)) = page.last() else { break };
-            from = join(last, b"\0");
+            from = millpond_kv::key_after(last);
             let mut writes = Vec::with_capacity(page.len());
             for (key, value) in page.into_iter().filter(|(key, _)| *key < beyond || *key >= journal_end) {
                 if key.starts_with(keys::JOURNAL) {
@@ -602,7 +602,7 @@ async fn each_row(rows: &Rows, mut take: impl AsyncFnMut(Vec<(Bytes, Bytes)>) ->
     loop {
         let page = rows.scan(&from, &[0xff; 64], BATCH_ROWS).await.map_err(kv_error)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
-        from = join(last, b"\0");
+        from = millpond_kv::key_after(last);
         take(page).await?;
     }
 }
@@ -613,7 +613,7 @@ async fn each_blob(kv: &Arc<dyn Kv>, take: impl AsyncFn(BlobKey, u64, [u8; 32]) 
     loop {
         let page = kv.scan(&from, &prefix_end(CATALOGUE), BATCH_ROWS).await.map_err(kv_error)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
-        from = join(last, b"\0");
+        from = millpond_kv::key_after(last);
         let take = &take;
         let work = page.into_iter().map(|(key, value)| async move {
             let name = std::str::from_utf8(&key[CATALOGUE.len()..]).ok().and_then(BlobKey::parse);

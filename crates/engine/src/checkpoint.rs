@@ -60,9 +60,7 @@ pub(crate) async fn scan_all(kv: &dyn Kv, prefix: &[u8]) -> Result<Vec<(Bytes, B
     loop {
         let page = kv.scan(&from, &end, 4096).await.map_err(kv_error)?;
         let Some((last, _)) = page.last() else { return Ok(all) };
-        let mut after = last.to_vec();
-        after.push(0);
-        from = after.into();
+        from = millpond_kv::key_after(last);
         all.extend(page);
     }
 }

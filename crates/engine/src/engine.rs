@@ -126,9 +126,7 @@ impl Engine {
         loop {
             let page = kv.scan(&from, &end, 256).await.map_err(kv_error)?;
             let Some((last, _)) = page.last() else { break };
-            let mut after = last.to_vec();
-            after.push(0);
-            from = after.into();
+            from = millpond_kv::key_after(last);
             for (key, value) in page {
                 let hash = ContentHash::of(&value).0;
                 backlog.rows += 1;

@@ -492,7 +492,7 @@ fn locations(pack: u64, bytes: &Bytes, index: &[pack::PackEntry]) -> Result<Vec<
 }
 
 /// A source of one node.
-struct Alone(Arc<Node>);
+pub(crate) struct Alone(pub(crate) Arc<Node>);
 
 impl NodeSource for Alone {
     fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {

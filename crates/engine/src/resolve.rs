@@ -142,8 +142,7 @@ impl Engine {
             let unsaved = repo.unsaved.read();
             unsaved.commits.keys().filter(|id| **id >= low && **id <= high).copied().collect()
         };
-        let mut end = keys::commit(repo.uid, &high).to_vec();
-        end.push(0);
+        let end = millpond_kv::key_after(&keys::commit(repo.uid, &high));
         let table = keys::commits(repo.uid, &[]).len();
         for (key, _) in self.kv.scan(&keys::commit(repo.uid, &low), &end, 2).await.map_err(kv_error)? {
             if let Ok(id) = <[u8; 32]>::try_from(&key[table..]) {

@@ -79,6 +79,11 @@ pub trait Kv: Send + Sync + 'static {
     async fn commit(&self, batch: Batch) -> Result<(), KvError>;
 }
 
+/// The smallest key greater than this one, for going on with a scan behind it.
+pub fn key_after(key: &[u8]) -> Bytes {
+    [key, &[0]].concat().into()
+}
+
 /// The smallest key greater than every key with this prefix, for use as `to` in a scan.
 /// `None` when there is none (the prefix is empty or all 0xff).
 pub fn prefix_end(prefix: &[u8]) -> Option<Bytes> {

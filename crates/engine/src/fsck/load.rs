@@ -11,7 +11,7 @@ use crate::state::{RepoState, RootState, Versioned};
 use crate::watch::Defect;
 use crate::{Result, checkpoint, idempotency, tables};
 use bytes::Bytes;
-use millpond_kv::{KvError, key_text};
+use millpond_kv::{KvError, key_after, key_text};
 use millpond_types::ContentHash;
 use sha2::{Digest, Sha256};
 
@@ -68,7 +68,7 @@ impl Check {
                     self.journal(&root, stores, before, &mut chain, &mut report);
                     self.row_defect(&key, &what);
                     chain = Chain { expected: row_number(&key) + 1, previous: None };
-                    from = after(&key);
+                    from = key_after(&key);
                     continue;
                 }
                 Err(KvError::Damaged(key, what)) => {
@@ -78,7 +78,7 @@ impl Check {
                 Err(error) => return Err(kv_error(error)),
             };
             let Some((last, _)) = page.last() else { break };
-            from = after(last);
+            from = key_after(last);
             self.journal(&root, stores, page, &mut chain, &mut report);
         }
         report.upto_row = chain.expected.saturating_sub(1);
@@ -228,9 +228,9 @@ impl Check {
                 }
             }
             from = match last {
-                Some(last) => after(&last),
+                Some(last) => key_after(&last),
                 None if to == end => return Ok(()),
-                None => after(&std::mem::replace(&mut to, end.clone())),
+                None => key_after(&std::mem::replace(&mut to, end.clone())),
             };
         }
     }
@@ -257,13 +257,6 @@ struct Chain {
     expected: u64,
     /// Hash of the row before, where it is known.
     previous: Option<[u8; 32]>,
-}
-
-/// The smallest key behind this one.
-fn after(key: &[u8]) -> Bytes {
-    let mut after = key.to_vec();
-    after.push(0);
-    after.into()
 }
 
 fn row_number(key: &[u8]) -> u64 {

@@ -4,7 +4,7 @@ use super::data::{Data, Wanted};
 use super::{Check, FsckReport, REBUILT, RESTORE};
 use crate::engine::kv_error;
 use crate::keys::{self, RepoUid};
-use crate::nodes::{Location, decode_index, store_error, tree_error};
+use crate::nodes::{Alone, Location, decode_index, store_error, tree_error};
 use crate::state::{Repo, RepoState};
 use crate::watch::Defect;
 use crate::{Kind, Result};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use millpond_blob::{BlobKey, BlobReader};
 use millpond_kv::KvError;
 use millpond_tree::verify::{self, Ending};
-use millpond_tree::{Node, NodeSource, TreeError, pack};
+use millpond_tree::{Node, TreeError, pack};
 use millpond_types::{Commit, CommitId, Entry, NodeId, ObjectPath, TreeId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -280,9 +280,7 @@ impl Walk<'_> {
                 Err(error) => return Err(kv_error(error)),
             }
             let Some(last) = page.last() else { break };
-            let mut after = keys::commit(self.uid, last).to_vec();
-            after.push(0);
-            from = after.into();
+            from = millpond_kv::key_after(&keys::commit(self.uid, last));
             for id in page.iter().filter(|id| ids.binary_search(id).is_err()) {
                 self.one_commit(id).await?;
             }
@@ -587,14 +585,5 @@ fn check_commit(id: &CommitId, commit: &Commit) -> std::result::Result<(), Strin
     match own == *id {
         true => Ok(()),
         false => Err(format!("its content has the id {own}: it was changed")),
-    }
-}
-
-/// A source of one node.
-struct Alone(Arc<Node>);
-
-impl NodeSource for Alone {
-    fn node(&self, id: &NodeId) -> std::result::Result<Arc<Node>, TreeError> {
-        if self.0.id() == *id { Ok(self.0.clone()) } else { Err(TreeError::NotResident(*id)) }
     }
 }
