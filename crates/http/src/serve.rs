@@ -11,8 +11,9 @@ use crate::{Options, json, table};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use millpond_service::{Caller, Principal, Service, limits};
+use millpond_service::{Caller, ClientAddress, Principal, Service, limits};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Server {
         let mut response = match validated(operation, &path, query, &parts.headers, body, json_bytes_max)
             .await
         {
-            Ok(input) => self.run(operation, input, parts.headers, principal).await,
+            Ok(input) => self.run(operation, input, parts, principal).await,
             Err(refusal)
                 if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && !is_known && !operation.anonymous =>
             {
@@ -88,11 +89,11 @@ impl Server {
         &self,
         operation: &'static Operation,
         input: Input,
-        headers: HeaderMap,
+        parts: Parts,
         principal: Handled<Option<Principal>>,
     ) -> Response {
         let request_id = self.service.new_request_id();
-        let outcome = self.authenticated(operation, input, headers, principal, request_id.clone()).await;
+        let outcome = self.authenticated(operation, input, parts, principal, request_id.clone()).await;
         let mut response = outcome.unwrap_or_else(|refusal| {
             let (status, message) = (refusal.status.as_u16(), refusal.message.as_str());
             if refusal.status.is_server_error() {
@@ -112,7 +113,7 @@ impl Server {
         &self,
         operation: &'static Operation,
         input: Input,
-        headers: HeaderMap,
+        parts: Parts,
         principal: Handled<Option<Principal>>,
         request_id: String,
     ) -> Handled {
@@ -120,8 +121,10 @@ impl Server {
         if principal.is_none() && !operation.anonymous {
             return Err(Refusal::unauthenticated());
         }
-        let caller = Caller { principal, request_id, idempotency_key: input.idempotency_key.clone() };
-        let call = Call::new(self.service.clone(), self.options.clone(), caller, headers, input);
+        let address = parts.extensions.get().map(|&ClientAddress(address)| address);
+        let idempotency_key = input.idempotency_key.clone();
+        let caller = Caller { principal, request_id, idempotency_key, address };
+        let call = Call::new(self.service.clone(), self.options.clone(), caller, parts.headers, input);
         (operation.run)(call).await
     }
 }

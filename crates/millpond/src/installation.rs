@@ -116,6 +116,7 @@ impl Installation {
             log: config.log_requests,
             admission: Admission::new(&bounds),
             pace: Pace::from(&bounds),
+            trusted_proxies: config.trusted_proxies.clone(),
         });
         let server = Server { listener: self.listener, certificates: self.certificates, requests, bounds };
         tracing::info!(

@@ -85,8 +85,12 @@ async fn make_sample(installation: &Installation) -> Result<Sample> {
     let service = &installation.service;
     let keys = &installation.keys;
     let principal = service.authenticate_key(&keys.access_key_id, keys.secret.expose()).await?;
-    let caller =
-        Caller { principal: Some(principal), request_id: service.new_request_id(), idempotency_key: None };
+    let caller = Caller {
+        principal: Some(principal),
+        request_id: service.new_request_id(),
+        idempotency_key: None,
+        address: None,
+    };
     let name = sample::repository_name()?;
     if state == SampleState::Untouched && service.get_repository(&caller, &name).await.is_ok() {
         installation.data.note_sample(SampleState::Finished)?;

@@ -37,7 +37,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use http_body::Body;
 use http_body_util::BodyDataStream;
 use millpond_service::limits::{IDEMPOTENCY_KEY_BYTES_MAX, UNWANTED_BYTES_MAX, UNWANTED_SECONDS_MAX};
-use millpond_service::{Caller, Service};
+use millpond_service::{Caller, ClientAddress, Service};
 use payload::Payload;
 use query::Query;
 use response::Response;
@@ -96,6 +96,7 @@ impl Door {
                 principal: None,
                 request_id,
                 idempotency_key: idempotency_key.unwrap_or_default(),
+                address: parts.extensions.get().map(|&ClientAddress(address)| address),
             },
             parts,
             query: query.unwrap_or_default(),

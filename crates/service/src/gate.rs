@@ -3,6 +3,7 @@
 use millpond_auth::{Action, Auth, Resource, Secret};
 use millpond_engine::{Actor, Engine, Error, Kind, Result};
 use millpond_types::{Clock, Random, Timestamp};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Who calls: an authenticated principal. Only this crate makes one.
@@ -27,7 +28,13 @@ pub struct Caller {
     pub request_id: String,
     /// `Idempotency-Key` header.
     pub idempotency_key: Option<String>,
+    /// Where the request came from, as far as the listener knows.
+    pub address: Option<IpAddr>,
 }
+
+/// Put on every request by the listener: the client's address, with trusted proxies taken into account.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
 
 /// A signed session token.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ mod repositories;
 mod upkeep;
 mod uploads;
 
-pub use gate::{Caller, LoginToken, Principal, Service};
+pub use gate::{Caller, ClientAddress, LoginToken, Principal, Service};
 pub use millpond_auth::Secret as SecretKey;
 pub use millpond_engine::api::*;
 pub use millpond_engine::{BackupReport, Defect, FsckReport, FsckRequest, Orphans, Progress, Stores, Watch};

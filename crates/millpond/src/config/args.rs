@@ -15,6 +15,7 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("backup", "backup-directory"),
     ("tls.cert", "tls-cert"),
     ("tls.key", "tls-key"),
+    ("trusted_proxies", "trusted-proxy"),
     ("s3.domains", "s3-domain"),
     ("s3.region", "s3-region"),
     ("log.format", "log-format"),
@@ -69,6 +70,10 @@ pub struct ServerArgs {
     /// Private key of the certificate (PEM) [env: MILLPOND_TLS_KEY]
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
+    /// Address or network (10.0.0.0/8) of a proxy whose X-Forwarded-For is believed; repeat for more
+    /// [env: MILLPOND_TRUSTED_PROXIES] [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    pub trusted_proxy: Vec<String>,
     /// Host name whose requests go to the S3 door, also as <bucket>.<name>; repeat for more
     /// [env: MILLPOND_S3_DOMAINS] [default: s3.localhost]
     #[arg(long, value_name = "NAME")]
@@ -134,6 +139,7 @@ impl ServerArgs {
             ("backup", "backup-directory", many("backup", &self.backup_directory)),
             ("tls.cert", "tls-cert", self.tls_cert.clone()),
             ("tls.key", "tls-key", self.tls_key.clone()),
+            ("trusted_proxies", "trusted-proxy", many("trusted_proxies", &self.trusted_proxy)),
             ("s3.domains", "s3-domain", many("s3.domains", &self.s3_domain)),
             ("s3.region", "s3-region", self.s3_region.clone()),
             ("log.format", "log-format", self.log_format.clone()),

@@ -1,8 +1,10 @@
 //! Values become types here, once; what is wrong is said with where it came from.
 
 use super::{Origin, Surroundings, Values};
-use crate::server::Bounds;
+use crate::server::{Bounds, TrustedProxies};
 use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::filter::Targets;
@@ -23,6 +25,8 @@ pub struct Config {
     pub backup: Vec<PathBuf>,
     /// Where certificate and key are, if https is served.
     pub tls: Option<TlsFiles>,
+    /// Proxies whose word about a client's address counts.
+    pub trusted_proxies: TrustedProxies,
     /// Host names of the S3 door.
     pub s3_domains: Vec<String>,
     /// Region that S3 clients are told.
@@ -200,6 +204,13 @@ impl Config {
                 Some(_) => return Err(wrong(bound.name, &format!("a number from 1 to {}", bound.max))),
             }
         }
+        let network = |item: &&str| {
+            // An address is the network of that one address.
+            item.parse()
+                .or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| wrong("trusted_proxies", "addresses or networks, like 10.0.0.0/8 or 192.0.2.7"))
+        };
+        let trusted_proxies = list("trusted_proxies").iter().map(network).collect::<Result<_>>()?;
         let listen = text("listen").unwrap_or("127.0.0.1:8000");
         if !listen
             .rsplit_once(':')
@@ -218,6 +229,7 @@ impl Config {
             local_import: paths("local_import"),
             backup: paths("backup"),
             tls,
+            trusted_proxies: TrustedProxies::new(trusted_proxies),
             s3_domains: list("s3.domains").into_iter().map(str::to_ascii_lowercase).collect(),
             s3_region: text("s3.region").unwrap_or("us-east-1").to_owned(),
             log_format,
@@ -270,6 +282,11 @@ mod tests {
         assert_eq!(config.data, Path::new("/work/d"));
         assert_eq!(config.local_import, [Path::new("/a"), Path::new("/work/b")]);
         assert_eq!(config.s3_domains, ["s3.example.org", "x"]);
+        assert!(build(&[("trusted_proxies", "10.0.0.0/8, 192.0.2.7,fd00::/8")]).is_ok());
+        for wrong in ["proxy", "10.0.0.0/33", "10.0.0.0-10.0.0.9"] {
+            let error = build(&[("trusted_proxies", wrong)]).err().expect(wrong).to_string();
+            assert!(error.contains("trusted_proxies") && error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("backup", "MILLPOND_BACKUP"),
     setting("tls.cert", "MILLPOND_TLS_CERT"),
     setting("tls.key", "MILLPOND_TLS_KEY"),
+    setting("trusted_proxies", "MILLPOND_TRUSTED_PROXIES"),
     setting("s3.domains", "MILLPOND_S3_DOMAINS"),
     setting("s3.region", "MILLPOND_S3_REGION"),
     setting("log.format", "MILLPOND_LOG_FORMAT"),

@@ -7,6 +7,7 @@ mod activity;
 mod admission;
 pub mod body;
 mod bounds;
+mod client;
 mod framing;
 mod guard;
 pub mod metrics;
@@ -15,6 +16,7 @@ pub mod tls;
 
 pub use admission::Admission;
 pub use bounds::Bounds;
+pub use client::TrustedProxies;
 pub use request::{Doors, Operation, Requests, boxed};
 
 use activity::Verdict;

@@ -3,6 +3,7 @@
 use super::activity::{Activity, Running};
 use super::admission::{Admission, Place};
 use super::body::{BoxError, Ending, Observed, Pace, RequestBody, ResponseBody, full};
+use super::client::TrustedProxies;
 use super::guard::{Suspect, Suspicion};
 use super::metrics::{self, Metrics};
 use crate::config::LogRequests;
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use millpond_service::ClientAddress;
 use millpond_types::limits::URL_BYTES_MAX;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -70,6 +72,8 @@ pub struct Requests {
     pub admission: Admission,
     /// How much of a body must come.
     pub pace: Pace,
+    /// Whose word about the client's address counts.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// What the requests of one connection share.
@@ -177,7 +181,7 @@ impl Requests {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return (Door::Server, response, None);
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         if head.uri.path_and_query().is_some_and(|text| text.as_str().len() > URL_BYTES_MAX) {
             let response = plain(StatusCode::URI_TOO_LONG, "path and query have more than 16 KiB\n");
             return (Door::Server, response, None);
@@ -197,6 +201,8 @@ impl Requests {
                 Err(full) => return (door, busy(door, full.as_str()), None),
             }
         };
+        let client = self.trusted_proxies.client(connection.peer.ip(), &head.headers);
+        head.extensions.insert(ClientAddress(client));
         let request = Request::from_parts(head, body);
         let answer = if door == Door::S3 { self.doors.s3(request) } else { self.doors.http(request) };
         // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the

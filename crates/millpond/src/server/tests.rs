@@ -92,6 +92,7 @@ pub(super) async fn start_with(certificates: Option<Arc<Certificates>>, bounds: 
         log: LogRequests::All,
         admission: Admission::new(&bounds),
         pace: body::Pace::from(&bounds),
+        trusted_proxies: TrustedProxies::default(),
     });
     let server = Server { listener, certificates, requests, bounds };
     let (stop, stopped) = oneshot::channel();

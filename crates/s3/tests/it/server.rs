@@ -100,7 +100,12 @@ impl Server {
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await.unwrap();
         let service = Arc::new(Service::new(engine, Arc::new(auth), clock, random, "test".to_owned()));
         let principal = service.authenticate_key(KEY, SECRET).await.unwrap();
-        let caller = Caller { principal: Some(principal), request_id: "R".to_owned(), idempotency_key: None };
+        let caller = Caller {
+            principal: Some(principal),
+            request_id: "R".to_owned(),
+            idempotency_key: None,
+            address: None,
+        };
         let options = Options { domains: vec!["s3.test".to_owned()], region: "us-east-1".to_owned() };
         Self { door: Door::new(service.clone(), options), service, caller }
     }
