@@ -101,11 +101,11 @@ impl Auth {
     }
 
     async fn configure_admin(&self, name: &str, access_key_id: &str, secret: &str) -> Result<AdminKeys> {
-        check_given(access_key_id, secret).map_err(Error::Invalid)?;
+        check_given(access_key_id, secret).map_err(|rule| Error::Invalid(rule.into()))?;
         let (outdated, found) = {
             let known = self.known.read();
             if known.credentials.get(access_key_id).is_some_and(|held| &*held.credential.user != name) {
-                return Err(Error::Invalid("the access key id belongs to another user"));
+                return Err(Error::Invalid("the access key id belongs to another user".into()));
             }
             let same =
                 |held: &&Arc<Held>| held.source == Source::Configured && held.credential.secret.is(secret);
@@ -234,7 +234,7 @@ impl Auth {
     /// [`Error::Denied`].
     pub fn authorize(&self, user: &str, action: Action, resource: Resource<'_>) -> Result<Permit> {
         if self.known.read().users.get(user).is_some_and(|record| record.administrator) {
-            return Ok(Permit::new(action));
+            return Ok(Permit::new(user.into()));
         }
         Err(Error::Denied { user: user.to_owned(), action: action.name(), resource: resource.to_string() })
     }
@@ -484,7 +484,7 @@ pub(crate) mod tests {
         let auth = Machine::default().start().await.expect("opens");
         auth.ensure_admin("admin", None).await.expect("made");
         for &action in Action::ALL {
-            assert_eq!(auth.authorize("admin", action, Resource::Any).expect("permitted").action(), action);
+            assert_eq!(auth.authorize("admin", action, Resource::Any).expect("permitted").user(), "admin");
             assert!(auth.authorize("Admin", action, Resource::Any).is_err());
         }
         let error = auth.authorize("eve", Action::ListUsers, Resource::User("admin")).expect_err("denied");

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller must do next.
 
 use millpond_kv::KvError;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The result of this crate.
@@ -27,7 +28,7 @@ pub enum Error {
     },
     /// The input breaks a rule; the message says which.
     #[error("{0}")]
-    Invalid(&'static str),
+    Invalid(Cow<'static, str>),
     /// A stored record cannot be read: the master key is another one, or the record was changed.
     #[error("the stored record '{record}' cannot be opened: {source}")]
     Unreadable {

@@ -7,19 +7,24 @@
 //! This crate does not know about HTTP, S3, signatures, cookies, configuration or where the master key is
 //! kept. It reads time and draws chance only through the ports of `millpond-types`.
 
+mod access;
 mod auth;
 mod backoff;
 mod error;
 mod mac;
+mod pattern;
 mod permission;
+mod policy;
 mod seal;
 mod secret;
 mod store;
 mod token;
 
+pub use access::{Access, Because, Explanation};
 pub use auth::{AdminKeys, Auth, Credential};
 pub use error::{Error, Result};
-pub use permission::{Action, Permit, Resource};
+pub use permission::{Action, Needs, Permit, Resource};
+pub use policy::{Circumstances, Conditions, Document, Effect, Miss, Statement};
 pub use seal::{MASTER_KEY_BYTES, SealError, Sealer};
 pub use secret::Secret;
 pub use token::TOKEN_LIFETIME_SECONDS;

@@ -119,6 +119,9 @@ limits! {
     /// Wrong secrets of one key in a row that cost nothing: then it is closed for a while, at most half a minute.
     WRONG_SECRETS_FREE: u32 = 10, "503";
 
+    /// Largest policy, as JSON: every request of its users walks it.
+    POLICY_BYTES_MAX: usize = 64 * 1024, "400";
+
     /// Longest path and query of a request: the longest path, escaped, beside a signature and a session token.
     URL_BYTES_MAX: usize = 16 * 1024, "414";
     /// Largest head of a request.

@@ -1,0 +1,4 @@
+//! What this crate promises, through its public face.
+
+mod evaluator;
+mod policies;
