@@ -3,8 +3,12 @@
 //! The accident this prevents: a copy of a running server's files has metadata of one moment and objects of
 //! another, and nobody notices before the day it is needed. Here the metadata is copied first, of one exact
 //! row of the journal; every blob that it names was durable before, so the copy of blobs that follows holds all of
-//! them. Writers are never waited for. No blob is ever changed or collected, so a later backup copies only what
-//! is new, and one that was cut off goes on where it was.
+//! them, since deletions wait meanwhile. Writers are never waited for. No blob is ever changed, so a later backup
+//! copies only what is new, and one that was cut off goes on where it was.
+//!
+//! What rots in a backup is copied again: each run compares the names and sizes of what lies there with its
+//! catalogue, and what [`verify_backup`] finds wrong it notes for the next run. Restoring goes around what is
+//! damaged: it names it, leaves it out, and brings everything else.
 //!
 //! A backup is itself a pair of stores (`docs/formats/backup.md`): rows of the last complete backup and a
 //! catalogue with the SHA-256 of each blob, and the blobs. So the same code makes it on any store, and fsck
@@ -24,9 +28,9 @@ use millpond_blob::{BlobError, BlobKey, Blobs};
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{DecodeError, Random, Reader, Timestamp, Writer};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Metadata rows of one batch.
 const BATCH_ROWS: usize = 4096;
@@ -43,6 +47,10 @@ const READ_BYTES: u64 = 1 << 20;
 
 const STATE: &[u8] = b"backup/state";
 const CATALOGUE: &[u8] = b"c/";
+/// Blobs that were found damaged, to be copied again.
+const DAMAGED: &[u8] = b"d/";
+/// What helps against damage in a backup.
+const COPY_AGAIN: &str = "make the next backup, which copies it again if the server still has it, then verify; or use another backup";
 
 /// A metadata store and an object store that belong together.
 #[derive(Clone)]
@@ -68,7 +76,7 @@ pub struct BackupReport {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Blobs that were new to it; of a restore, those that were copied.
+    /// Blobs that were new to it, or had to be copied again; of a restore, those that were copied.
     pub copied: u64,
     /// Their bytes.
     pub copied_bytes: u64,
@@ -114,6 +122,21 @@ impl State {
             blobs: r.uint()?,
             bytes: r.uint()?,
         })
+    }
+
+    /// Names it if these are not its rows.
+    fn judge(&self, found: Sum, watch: &Watch) {
+        let rows = found.rows;
+        if (rows, <[u8; 32]>::from(found.hasher.finalize())) != (self.rows, self.rows_sha256) {
+            watch.defect(Defect {
+                repository: None,
+                reference: None,
+                path: None,
+                thing: "metadata of the backup".into(),
+                what: format!("its {rows} rows do not match their SHA-256"),
+                remedy: COPY_AGAIN,
+            });
+        }
     }
 
     fn report(&self) -> BackupReport {
@@ -185,6 +208,14 @@ impl Engine {
     /// A store fails, or the backup is of another server. A blob that cannot be read is no error: it is a defect
     /// in `watch`.
     pub async fn backup(&self, to: &Stores, watch: &Watch) -> Result<BackupReport> {
+        let hold = self.deletions.hold();
+        let made = self.back_up(to, watch).await;
+        drop(hold);
+        self.delete_unnamed(Vec::new()).await;
+        made
+    }
+
+    async fn back_up(&self, to: &Stores, watch: &Watch) -> Result<BackupReport> {
         let from = Stores { kv: self.kv.clone(), blobs: self.blobs.clone() };
         let job = Job { from: &from, to, watch };
         let state = job.begin(&*self.random, self.clock.now()).await?;
@@ -286,6 +317,8 @@ impl Job<'_> {
         self.watch.phase("objects");
         let mut report = BackupReport::default();
         let mut catalogue = Catalogue::new(&*self.to.kv);
+        let mut held = Held::new(&*self.to.blobs);
+        let damaged = damaged(&*self.to.kv).await?;
         let mut after = String::new();
         loop {
             let page = self.from.blobs.list("", &after, LIST_PAGE).await.map_err(store_error)?;
@@ -296,11 +329,12 @@ impl Job<'_> {
             for (key, size) in
                 page.into_iter().filter(|(key, _)| key.as_str().split('/').nth(1) != Some("midx"))
             {
-                match catalogue.at(key.as_str()).await? {
-                    Some((there, _)) if there == size => {
-                        (state.blobs, state.bytes) = (state.blobs + 1, state.bytes + size)
-                    }
-                    _ => new.push((key, size)),
+                let noted = catalogue.at(key.as_str()).await?.map(|(size, _)| size);
+                let is_there = noted == Some(size) && held.at(key.as_str()).await? == Some(size);
+                if is_there && !damaged.contains(&key) {
+                    (state.blobs, state.bytes) = (state.blobs + 1, state.bytes + size)
+                } else {
+                    new.push((key, size))
                 }
             }
             self.watch.objects_total.fetch_add(new.len() as u64, Ordering::Relaxed);
@@ -324,7 +358,7 @@ impl Job<'_> {
 
     async fn copy(&self, new: Vec<(BlobKey, u64)>, report: &mut BackupReport) -> Result<()> {
         let copies = new.into_iter().map(|(key, _)| async move {
-            let copied = copy_blob(&*self.from.blobs, &*self.to.blobs, &key).await;
+            let copied = copy_blob(&*self.from.blobs, &*self.to.blobs, &key, None).await;
             (key, copied)
         });
         let mut copies = futures::stream::iter(copies).buffer_unordered(PARALLEL);
@@ -332,23 +366,23 @@ impl Job<'_> {
         while let Some((key, copied)) = copies.next().await {
             match copied {
                 Ok((size, sha256)) => {
-                    notes.push(Write::Put(
-                        join(CATALOGUE, key.as_str().as_bytes()),
-                        encode_item(size, &sha256),
-                    ));
+                    let name = key.as_str().as_bytes();
+                    notes.push(Write::Put(join(CATALOGUE, name), encode_item(size, &sha256)));
+                    notes.push(Write::Delete(join(DAMAGED, name)));
                     bytes += size;
                     report.copied += 1;
                     report.copied_bytes += size;
                     self.watch.add(1, size);
                 }
-                Err(Failed::Unreadable(BlobError::NotFound(_))) => {} // deleted since it was listed
-                Err(Failed::Unreadable(error @ BlobError::Damaged(..))) => {
+                // A deletion that had begun before the backup.
+                Err(Failed::Unreadable(BlobError::NotFound(_))) => {}
+                Err(failed) => {
+                    let error = failed.of_this_blob()?;
                     report.unreadable += 1;
-                    self.watch.defect(unreadable(&key, &error));
+                    self.watch.defect(unreadable(&key, &error, RESTORE));
                 }
-                Err(Failed::Unreadable(error) | Failed::Unwritable(error)) => return Err(store_error(error)),
             }
-            if notes.len() >= NOTE_OBJECTS || bytes >= NOTE_BYTES {
+            if notes.len() >= 2 * NOTE_OBJECTS || bytes >= NOTE_BYTES {
                 bytes = 0;
                 self.note(std::mem::take(&mut notes)).await?;
             }
@@ -364,14 +398,14 @@ impl Job<'_> {
     }
 }
 
-fn unreadable(key: &BlobKey, error: &BlobError) -> Defect {
+fn unreadable(key: &BlobKey, error: &BlobError, remedy: &'static str) -> Defect {
     Defect {
         repository: None,
         reference: None,
         path: None,
         thing: format!("blob {}", key.as_str()),
         what: format!("{error}; fsck tells which objects need it"),
-        remedy: RESTORE,
+        remedy,
     }
 }
 
@@ -396,19 +430,37 @@ enum Failed {
     Unwritable(BlobError),
 }
 
-/// Copies one blob. Its size and SHA-256.
+impl Failed {
+    /// What keeps this one blob from being read.
+    ///
+    /// # Errors
+    /// What is wrong concerns others too: nothing can be written, or too much is open.
+    fn of_this_blob(self) -> Result<BlobError> {
+        match self {
+            Self::Unreadable(error @ BlobError::Busy(_)) | Self::Unwritable(error) => Err(store_error(error)),
+            Self::Unreadable(error) => Ok(error),
+        }
+    }
+}
+
+/// Copies one blob, unless it is not what is expected. Its size and SHA-256.
 async fn copy_blob(
     from: &dyn Blobs,
     to: &dyn Blobs,
     key: &BlobKey,
+    expected: Option<(u64, [u8; 32])>,
 ) -> std::result::Result<(u64, [u8; 32]), Failed> {
+    let judge = |found: (u64, [u8; 32])| match expected.is_none_or(|expected| expected == found) {
+        true => Ok(found),
+        false => Err(Failed::Unreadable(not_as_catalogued(key))),
+    };
     let reader = from.open(key).await.map_err(Failed::Unreadable)?;
     let size = reader.size();
     if size <= READ_BYTES {
         let bytes = reader.read(0..size).await.map_err(Failed::Unreadable)?;
-        let sha256 = Sha256::digest(&bytes).into();
+        let found = judge((size, Sha256::digest(&bytes).into()))?;
         to.put(key, bytes).await.map_err(Failed::Unwritable)?;
-        return Ok((size, sha256));
+        return Ok(found);
     }
     let mut writer = to.create(key).await.map_err(Failed::Unwritable)?;
     let mut hasher = Sha256::new();
@@ -420,8 +472,56 @@ async fn copy_blob(
         writer.write(bytes).await.map_err(Failed::Unwritable)?;
         at = next;
     }
+    let found = judge((size, hasher.finalize().into()))?;
     writer.publish().await.map_err(Failed::Unwritable)?;
-    Ok((size, hasher.finalize().into()))
+    Ok(found)
+}
+
+/// What was found damaged and not copied again yet.
+async fn damaged(kv: &dyn Kv) -> Result<HashSet<BlobKey>> {
+    let rows = kv.scan(DAMAGED, &prefix_end(DAMAGED), usize::MAX).await.map_err(kv_error)?;
+    Ok(rows.iter().filter_map(|(key, _)| blob_name(key, DAMAGED)).collect())
+}
+
+fn blob_name(key: &[u8], prefix: &[u8]) -> Option<BlobKey> {
+    std::str::from_utf8(key.strip_prefix(prefix)?).ok().and_then(BlobKey::parse)
+}
+
+/// The blobs that lie in a backup with their sizes, in the order of names. What they hold is not looked at.
+struct Held<'a> {
+    blobs: &'a dyn Blobs,
+    page: std::vec::IntoIter<(BlobKey, u64)>,
+    next: Option<(BlobKey, u64)>,
+    after: String,
+    is_last: bool,
+}
+
+impl<'a> Held<'a> {
+    fn new(blobs: &'a dyn Blobs) -> Self {
+        Self { blobs, page: Vec::new().into_iter(), next: None, after: String::new(), is_last: false }
+    }
+
+    /// The size of a blob; names come in ascending order.
+    async fn at(&mut self, name: &str) -> Result<Option<u64>> {
+        loop {
+            match &self.next {
+                Some((key, size)) if key.as_str() == name => return Ok(Some(*size)),
+                Some((key, _)) if key.as_str() > name => return Ok(None),
+                _ => self.next = self.page.next(),
+            }
+            if self.next.is_none() {
+                if self.is_last {
+                    return Ok(None);
+                }
+                let page = self.blobs.list("", &self.after, LIST_PAGE).await.map_err(store_error)?;
+                self.is_last = page.len() < LIST_PAGE;
+                if let Some((last, _)) = page.last() {
+                    self.after = last.as_str().to_owned();
+                }
+                self.page = page.into_iter();
+            }
+        }
+    }
 }
 
 /// The catalogue of a backup, read in the order of names.
@@ -504,28 +604,34 @@ pub async fn verify_backup(
         Ok(())
     })
     .await?;
-    if (sum.rows, <[u8; 32]>::from(sum.hasher.finalize())) != (state.rows, state.rows_sha256) {
-        watch.defect(Defect {
-            repository: None,
-            reference: None,
-            path: None,
-            thing: "metadata of the backup".into(),
-            what: format!("its {} rows do not match their SHA-256", sum.rows),
-            remedy: "make a new backup into an empty directory",
-        });
-    }
+    state.judge(sum, &watch);
     if !request.quick {
         watch.phase("blobs against the catalogue");
+        let known = damaged(&*at.kv).await?;
+        let notes = parking_lot::Mutex::new(Vec::new());
         each_blob(&at.kv, async |key, size, sha256| {
             let found = hash_blob(&*at.blobs, &key).await;
+            let found = found.and_then(|found| match found == (size, sha256) {
+                true => Ok(()),
+                false => Err(not_as_catalogued(&key)),
+            });
+            let note = join(DAMAGED, key.as_str().as_bytes());
             match found {
-                Ok(found) if found == (size, sha256) => {}
-                Ok(_) => watch.defect(unreadable(&key, &not_as_catalogued(&key))),
-                Err(error) => watch.defect(unreadable(&key, &error)),
+                Ok(()) if known.contains(&key) => notes.lock().push(Write::Delete(note)),
+                Ok(()) => {}
+                Err(error) => {
+                    let error = Failed::Unreadable(error).of_this_blob()?;
+                    notes.lock().push(Write::Put(note, Bytes::new()));
+                    watch.defect(unreadable(&key, &error, COPY_AGAIN));
+                }
             }
             Ok(())
         })
         .await?;
+        let writes = notes.into_inner();
+        if !writes.is_empty() {
+            at.kv.commit(Batch { preconditions: vec![], writes }).await.map_err(kv_error)?;
+        }
     }
     let checked = fsck(Arc::new(rows), at.blobs.clone(), tasks, request, watch).await?;
     Ok((state.report(), checked))
@@ -534,31 +640,32 @@ pub async fn verify_backup(
 /// Copies a backup to empty stores, checking each byte on the way. The new stores are of a new line: their
 /// backups need a directory of their own.
 ///
+/// What is damaged is left out and named in `watch`; everything else is brought. With any defect it is for
+/// whoever restores to say whether the rest is of use.
+///
 /// # Errors
-/// The stores fail, no complete backup is there, or something in it is damaged: then the new stores are of no use.
+/// The stores fail, or no complete backup is there: then the new stores are of no use.
 pub async fn restore(from: &Stores, to: &Stores, watch: &Watch) -> Result<BackupReport> {
     let state = complete(&*from.kv).await?;
     let mut report = state.report();
     watch.phase("objects");
     watch.objects_total.store(state.blobs, Ordering::Relaxed);
     watch.bytes_total.store(state.bytes, Ordering::Relaxed);
-    let copied = std::sync::Mutex::new((0, 0));
+    let unreadable_blobs = AtomicU64::new(0);
     each_blob(&from.kv, async |key, size, sha256| {
-        let found = copy_blob(&*from.blobs, &*to.blobs, &key).await.map_err(|failed| match failed {
-            Failed::Unreadable(error) => store_error(error),
-            Failed::Unwritable(error) => store_error(error),
-        })?;
-        if found != (size, sha256) {
-            return Err(store_error(not_as_catalogued(&key)));
+        match copy_blob(&*from.blobs, &*to.blobs, &key, Some((size, sha256))).await {
+            Ok(_) => watch.add(1, size),
+            Err(failed) => {
+                watch.defect(unreadable(&key, &failed.of_this_blob()?, COPY_AGAIN));
+                unreadable_blobs.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        watch.add(1, size);
-        let mut copied = copied.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        *copied = (copied.0 + 1, copied.1 + size);
         Ok(())
     })
     .await?;
     (report.copied, report.copied_bytes) =
-        copied.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (watch.objects.load(Ordering::Relaxed), watch.bytes.load(Ordering::Relaxed));
+    report.unreadable = unreadable_blobs.into_inner();
     watch.phase("metadata");
     let rows = Rows { kv: from.kv.clone(), prefix: rows_of(state.number) };
     let mut sum = Sum::default();
@@ -573,9 +680,7 @@ pub async fn restore(from: &Stores, to: &Stores, watch: &Watch) -> Result<Backup
         to.kv.commit(Batch { preconditions: vec![], writes }).await.map_err(kv_error)
     })
     .await?;
-    if (sum.rows, <[u8; 32]>::from(sum.hasher.finalize())) != (state.rows, state.rows_sha256) {
-        return Err(Error::new(Kind::Damaged, "the metadata of the backup does not match its SHA-256"));
-    }
+    state.judge(sum, watch);
     watch.phase("done");
     Ok(report)
 }
@@ -616,7 +721,7 @@ async fn each_blob(kv: &Arc<dyn Kv>, take: impl AsyncFn(BlobKey, u64, [u8; 32]) 
         from = millpond_kv::key_after(last);
         let take = &take;
         let work = page.into_iter().map(|(key, value)| async move {
-            let name = std::str::from_utf8(&key[CATALOGUE.len()..]).ok().and_then(BlobKey::parse);
+            let name = blob_name(&key, CATALOGUE);
             let name =
                 name.ok_or_else(|| Error::new(Kind::Damaged, "the catalogue holds a name that is none"))?;
             let (size, sha256) = decode_item(value)?;

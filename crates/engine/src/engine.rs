@@ -82,6 +82,7 @@ pub struct Engine {
     /// A task waits for the journal to come to rest.
     idle_watched: AtomicBool,
     pub(crate) reads: crate::verbs::Reads,
+    pub(crate) deletions: crate::deletions::Deletions,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
@@ -182,6 +183,7 @@ impl Engine {
                 root,
                 journal,
                 reads: crate::verbs::Reads::default(),
+                deletions: crate::deletions::Deletions::default(),
                 idempotency,
                 cache,
                 this: this.clone(),

@@ -11,6 +11,7 @@ pub mod address;
 pub mod api;
 mod backup;
 mod checkpoint;
+mod deletions;
 mod engine;
 pub mod format;
 mod fsck;

@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 
 /// File of the metadata store.
 const METADATA: &str = "metadata.redb";
-/// Stands in a directory while it is being restored to.
-pub const RESTORING: &str = "restoring";
+/// Stands in a directory that a restore has not made whole, and says how far it came.
+const RESTORING: &str = "restoring";
+/// What it holds while the restore runs.
+const UNFINISHED: &str = "a restore was not finished; remove this directory and restore again\n";
+/// What it holds when the restore has brought what could be read. The first word counts.
+const DAMAGED: &str =
+    "damaged: everything that could be read was restored; 'millpond fsck --data' names the rest\n";
 
 /// A data directory that this process holds. Released when dropped, also by a crash.
 #[derive(Debug)]
@@ -23,15 +28,16 @@ impl DataFolder {
     /// Makes the directory if needed and takes it.
     ///
     /// # Errors
-    /// Another server has it, or it cannot be made or written.
+    /// Another server has it, it cannot be made or written, or a restore into it did not make it whole.
     pub fn take(path: &Path) -> Result<Self> {
-        if path.join(RESTORING).exists() {
+        if restored(path)? == Some(Restored::Damaged) {
             bail!(
-                "a restore into {} was not finished; remove the directory and restore again",
+                "a restore into {0} could not read everything: 'millpond fsck --data {0}' names what is missing. To \
+                 go on without it: millpond restore --accept-damaged BACKUP {0}",
                 path.display()
             );
         }
-        Self::take_unfinished(path)
+        Self::take_restored(path)
     }
 
     /// Takes one that is there.
@@ -39,17 +45,55 @@ impl DataFolder {
     /// # Errors
     /// As [`DataFolder::take`], and if nothing is stored there.
     pub fn take_existing(path: &Path) -> Result<Self> {
-        if !path.join(METADATA).is_file() {
-            bail!("{} is no data directory: nothing is stored there", path.display());
-        }
+        is_stored(path)?;
         Self::take(path)
     }
 
-    /// Takes one for a restore, which nobody else takes before it is finished.
+    /// Takes one that is there, to look at: a restore may have left damage in it.
+    ///
+    /// # Errors
+    /// As [`DataFolder::take_existing`].
+    pub fn take_to_look(path: &Path) -> Result<Self> {
+        is_stored(path)?;
+        Self::take_restored(path)
+    }
+
+    fn take_restored(path: &Path) -> Result<Self> {
+        if restored(path)? == Some(Restored::Unfinished) {
+            bail!(
+                "a restore into {} was not finished; remove the directory and restore again",
+                path.display()
+            );
+        }
+        Self::lock(path)
+    }
+
+    /// Makes a directory for a restore and takes it. Nobody else does before [`DataFolder::end_restore`].
     ///
     /// # Errors
     /// As [`DataFolder::take`].
-    pub fn take_unfinished(path: &Path) -> Result<Self> {
+    pub fn begin_restore(path: &Path) -> Result<Self> {
+        folder::make_private(path).with_context(|| format!("make the directory {}", path.display()))?;
+        write_durably(path, RESTORING, UNFINISHED)?;
+        Self::lock(path)
+    }
+
+    /// Notes that everything was restored (none), or everything that could be read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end_restore(&self, left: Option<Restored>) -> std::io::Result<()> {
+        match left {
+            Some(Restored::Unfinished) => Ok(()),
+            Some(Restored::Damaged) => write_durably(&self.path, RESTORING, DAMAGED),
+            None => {
+                std::fs::remove_file(self.path.join(RESTORING))?;
+                File::open(&self.path)?.sync_all()
+            }
+        }
+    }
+
+    fn lock(path: &Path) -> Result<Self> {
         // Before anything is written: what a newer version keeps there may be damaged by the least change.
         check_format(path)?;
         folder::make_private(path).with_context(|| {
@@ -77,8 +121,20 @@ impl DataFolder {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).with_context(cannot)?;
         writeln!(lock, "{}", std::process::id()).with_context(cannot)?;
-        note_format(path).with_context(cannot)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Notes the format that the directory has, once its stores were opened and brought to it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note_format(&self) -> Result<()> {
+        let text = format!("{}\n", millpond_engine::FORMAT);
+        if std::fs::read_to_string(self.path.join("format")).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        write_durably(&self.path, "format", &text)
+            .with_context(|| format!("cannot write in the data directory {}", self.path.display()))
     }
 
     /// Where it is.
@@ -135,18 +191,43 @@ fn check_format(path: &Path) -> Result<()> {
     }
 }
 
-/// Notes the format that the directory has from now on: opening its stores brings them to it.
-fn note_format(path: &Path) -> std::io::Result<()> {
-    let (file, text) = (path.join("format"), format!("{}\n", millpond_engine::FORMAT));
-    if std::fs::read_to_string(&file).is_ok_and(|there| there == text) {
-        return Ok(());
+/// What a restore that did not make a directory whole has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It was cut off.
+    Unfinished,
+    /// Everything but what was damaged in the backup.
+    Damaged,
+}
+
+/// How far a restore into this directory came; none if there was none, or it made it whole.
+///
+/// # Errors
+/// The mark cannot be read.
+pub fn restored(path: &Path) -> Result<Option<Restored>> {
+    match std::fs::read_to_string(path.join(RESTORING)) {
+        Ok(text) if text.starts_with("damaged") => Ok(Some(Restored::Damaged)),
+        Ok(_) => Ok(Some(Restored::Unfinished)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", path.display())),
     }
-    let new = path.join("format.new");
+}
+
+fn is_stored(path: &Path) -> Result<()> {
+    match path.join(METADATA).is_file() {
+        true => Ok(()),
+        false => bail!("{} is no data directory: nothing is stored there", path.display()),
+    }
+}
+
+/// Puts a small file there, whole or not at all.
+fn write_durably(folder: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
     let mut written = File::create(&new)?;
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
-    std::fs::rename(&new, &file)?;
-    File::open(path)?.sync_all()
+    std::fs::rename(&new, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 /// How far the sample repository is.
@@ -194,12 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_what_is_only_half_restored() {
+    fn nobody_takes_what_is_only_half_restored_and_damage_only_by_decision() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join(RESTORING), "").expect("written");
-        let error = DataFolder::take(folder.path()).expect_err("half").to_string();
+        let refused = |error: anyhow::Error| error.to_string();
+        let restoring = DataFolder::begin_restore(folder.path()).expect("empty");
+        std::fs::write(restoring.metadata_file(), "").expect("written");
+        drop(restoring);
+        let error = refused(DataFolder::take(folder.path()).expect_err("half"));
         assert!(error.contains("restore again"), "{error}");
-        DataFolder::take_unfinished(folder.path()).expect("by the restore itself");
+        let error = refused(DataFolder::take_to_look(folder.path()).expect_err("half"));
+        assert!(error.contains("restore again"), "{error}");
+        let restoring = DataFolder::begin_restore(folder.path()).expect("once more");
+        restoring.end_restore(Some(Restored::Damaged)).expect("noted");
+        drop(restoring);
+        let error = refused(DataFolder::take_existing(folder.path()).expect_err("damaged"));
+        assert!(error.contains("--accept-damaged"), "{error}");
+        let looking = DataFolder::take_to_look(folder.path()).expect("fsck may");
+        looking.end_restore(None).expect("accepted");
+        drop(looking);
+        DataFolder::take_existing(folder.path()).expect("whole");
+    }
+
+    #[test]
+    fn the_format_is_noted_by_who_brought_the_stores_to_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("format");
+        let data = DataFolder::take(folder.path()).expect("free");
+        assert!(!file.exists(), "nothing was opened yet");
+        data.note_format().expect("noted");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), format!("{}\n", millpond_engine::FORMAT));
     }
 
     #[test]

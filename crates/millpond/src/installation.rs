@@ -20,6 +20,7 @@ use millpond_origin::LocalFolders;
 use millpond_service::{Random, Service};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -86,6 +87,7 @@ impl Installation {
         let options = millpond_engine::Options { origin: Arc::new(origin(config)), ..Default::default() };
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await;
         let engine = engine.with_context(|| format!("open the data directory {}", data.path().display()))?;
+        data.note_format()?;
         engine.resume_imports();
         let places = crate::upkeep::Places { allowed: config.backup.clone(), data: config.data.clone() };
         let service = Service::new(engine, auth, clock, random, id).with_backups(Arc::new(places));
@@ -136,12 +138,18 @@ impl Installation {
 
 /// What may be imported: the configured directories without what the server keeps for itself.
 fn origin(config: &Config) -> LocalFolders {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(IMPORT_THREADS_MAX);
+    LocalFolders::new(config.local_import.clone(), hidden(config), threads)
+}
+
+/// What holds secrets, or is the server's own.
+fn hidden(config: &Config) -> Vec<PathBuf> {
     let mut hidden = vec![config.data.clone(), config.master_key_file.clone()];
+    hidden.extend(config.file.clone());
     hidden.extend(config.backup.iter().cloned());
     hidden.extend(machine::config_folder(&machine::variable));
     hidden.extend(config.tls.as_ref().map(|tls| tls.key.clone()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(IMPORT_THREADS_MAX);
-    LocalFolders::new(config.local_import.clone(), hidden, threads)
+    hidden
 }
 
 async fn bind(address: &str) -> Result<TcpListener> {

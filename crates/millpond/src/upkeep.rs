@@ -4,7 +4,7 @@
 //! handing them to the engine. What it finds is shown by the command line's own code, as a server's answer is.
 #![allow(clippy::disallowed_methods, reason = "part of the adapters for the data directory and backups")]
 
-use crate::data_folder::{DataFolder, RESTORING};
+use crate::data_folder::{DataFolder, Restored, restored};
 use crate::folder;
 use crate::machine::{OsRandom, SystemClock};
 use anyhow::{Context, Result, bail, ensure};
@@ -32,8 +32,10 @@ const CATALOGUE: &str = "catalogue.redb";
   millpond restore /mnt/backup/millpond /var/lib/millpond
   millpond serve --data /var/lib/millpond
 
-Every byte is checked on the way, and the result by fsck. The master key is not in a backup: put the
-file of the old server where --master-key-file says.")]
+Every byte is checked on the way, and the result by fsck. What is damaged in the backup is named and left
+out, everything else is restored, and the exit code is 1. A server then opens the directory only once you
+have said so, with the same command and --accept-damaged. The master key is not in a backup: put the file
+of the old server where --master-key-file says.")]
 pub struct Restore {
     /// Where the backup is
     #[arg(value_name = "BACKUP")]
@@ -41,6 +43,10 @@ pub struct Restore {
     /// The new data directory; it must be empty or not there yet
     #[arg(value_name = "DIRECTORY")]
     data: PathBuf,
+    /// Let a server open the directory although something in the backup is damaged; of one that was
+    /// restored with damage already, only say so
+    #[arg(long)]
+    accept_damaged: bool,
 }
 
 /// Whether the verb is ours: it names a directory to work on.
@@ -123,7 +129,7 @@ async fn follow(
 /// `fsck --data`
 async fn check(session: &Session, fsck: Fsck) -> Result<i32> {
     let data = fsck.data.context("a data directory")?;
-    let held = DataFolder::take_existing(&data)?;
+    let held = DataFolder::take_to_look(&data)?;
     let repository = fsck.repository.as_deref().map(RepositoryName::parse).transpose();
     let repository = repository.context("--repository")?;
     let (kv, pages) = LocalKv::open_untouched(held.metadata_file())?;
@@ -161,7 +167,7 @@ async fn prove(session: &Session, verify: BackupVerify) -> Result<i32> {
 /// `backup --data`
 async fn copy(session: &Session, data: &Path, to: &Path) -> Result<i32> {
     let held = DataFolder::take_existing(data)?;
-    ensure!(!to.starts_with(data), "a backup inside the data directory would be lost with it");
+    ensure!(!folder::is_inside(to, data)?, "a backup inside the data directory would be lost with it");
     let from = Stores {
         kv: Arc::new(LocalKv::open(held.metadata_file())?),
         blobs: LocalBlobs::open(held.blobs_folder())?,
@@ -178,8 +184,18 @@ async fn copy(session: &Session, data: &Path, to: &Path) -> Result<i32> {
 /// `restore`
 pub async fn restore(restore: Restore, global: GlobalArgs) -> Result<i32> {
     let session = session(global);
-    let backup = BackupFolder::existing(&restore.backup)?.stores()?;
     let data = &restore.data;
+    if restore.accept_damaged && restored(data)? == Some(Restored::Damaged) {
+        DataFolder::take_to_look(data)?.end_restore(None)?;
+        session.output.note("a server can open it now; what is damaged in it stays unreadable");
+        return Ok(Exit::Ok.code());
+    }
+    let backup = BackupFolder::existing(&restore.backup)?;
+    ensure!(
+        !folder::is_inside(data, &restore.backup)?,
+        "a data directory inside the backup would be lost with it"
+    );
+    let backup = backup.stores()?;
     if data.exists() {
         let mut inside = std::fs::read_dir(data).with_context(|| format!("look into {}", data.display()))?;
         ensure!(
@@ -188,37 +204,41 @@ pub async fn restore(restore: Restore, global: GlobalArgs) -> Result<i32> {
             data.display()
         );
     }
-    folder::make_private(data).with_context(|| format!("make the directory {}", data.display()))?;
-    let mark = data.join(RESTORING);
-    std::fs::write(&mark, "a restore was not finished; remove this directory and restore again\n")?;
-    std::fs::File::open(&mark)?.sync_all()?;
-    std::fs::File::open(data)?.sync_all()?;
-    let held = DataFolder::take_unfinished(data)?;
+    let held = DataFolder::begin_restore(data)?;
     let target = Stores {
         kv: Arc::new(LocalKv::open(held.metadata_file())?),
         blobs: LocalBlobs::open(held.blobs_folder())?,
     };
     let watch = Watch::new();
     let work = async {
-        let restored = millpond_engine::restore(&backup, &target, &watch).await?;
-        let checking = Watch::new();
+        let copied = millpond_engine::restore(&backup, &target, &watch).await?;
         let request = FsckRequest { parallel: threads(), ..FsckRequest::default() };
         let tasks = Options::default().tasks;
         let (kv, blobs) = (target.kv.clone(), target.blobs.clone());
-        let checked = millpond_engine::fsck(kv, blobs, tasks, request, checking.clone()).await?;
-        checking.take_defects().into_iter().for_each(|defect| watch.pass_on(defect));
+        // With the same watch, so that its count of defects is that of both.
+        let checked = millpond_engine::fsck(kv, blobs, tasks, request, watch.clone()).await?;
+        held.end_restore(match checked.defects > 0 && !restore.accept_damaged {
+            true => Some(Restored::Damaged),
+            false => None,
+        })
+        .map_err(|error| Error::new(Kind::Internal, format!("note that the restore is done: {error}")))?;
         let mut report = as_json::fsck_report(&checked);
-        report["restored"] = as_json::backup_report(&restored);
+        report["restored"] = as_json::backup_report(&copied);
         Ok(report)
     };
     let code = follow(&session, watch.clone(), work).await?;
-    if code == Exit::Ok.code() {
-        std::fs::remove_file(&mark)?;
-        std::fs::File::open(data)?.sync_all()?;
-        session.output.note(&format!(
-            "restored; start it with 'millpond serve --data {}' and the old server's master key",
+    let serve =
+        format!("start it with 'millpond serve --data {}' and the old server's master key", data.display());
+    match restored(data)? {
+        None if code == Exit::Ok.code() => session.output.note(&format!("restored; {serve}")),
+        None => session.output.note(&format!("restored but for what is damaged, as accepted; {serve}")),
+        Some(Restored::Damaged) => session.output.note(&format!(
+            "everything that could be read was restored. To go on without the rest: millpond restore \
+             --accept-damaged {} {}",
+            restore.backup.display(),
             data.display()
-        ));
+        )),
+        Some(Restored::Unfinished) => {}
     }
     Ok(code)
 }
@@ -277,8 +297,10 @@ impl BackupPlaces for Places {
                 "a backup's directory is an absolute path on the server's machine",
             ));
         }
-        let inside = self.allowed.iter().any(|allowed| path.starts_with(allowed) && is_real(allowed, path));
-        if !inside || path.starts_with(&self.data) {
+        let is_in = |folder: &Path| folder::is_inside(path, folder).unwrap_or(false);
+        // What cannot be judged is refused.
+        let in_data = folder::is_inside(path, &self.data).unwrap_or(true);
+        if in_data || !self.allowed.iter().any(|allowed| is_in(allowed)) {
             return Err(Error::new(
                 Kind::Denied,
                 "this server makes backups only below the directories that its setting 'backup' names \
@@ -287,21 +309,6 @@ impl BackupPlaces for Places {
         }
         let open = || BackupFolder::new(path)?.stores();
         open().map_err(|error| Error::new(Kind::Internal, format!("cannot open the backup: {error:#}")))
-    }
-}
-
-/// Whether no link leads out of the allowed directory.
-fn is_real(allowed: &Path, path: &Path) -> bool {
-    let mut there = path;
-    while !there.exists() {
-        match there.parent() {
-            Some(parent) => there = parent,
-            None => return false,
-        }
-    }
-    match (allowed.canonicalize(), there.canonicalize()) {
-        (Ok(allowed), Ok(real)) => real.starts_with(&allowed),
-        _ => false,
     }
 }
 
@@ -314,7 +321,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("real");
         let (allowed, data) = (root.join("backups"), root.join("backups/data"));
-        std::fs::create_dir_all(&allowed).expect("made");
+        std::fs::create_dir_all(&data).expect("made");
         std::fs::create_dir_all(root.join("else")).expect("made");
         std::os::unix::fs::symlink(root.join("else"), allowed.join("link")).expect("linked");
         let places = Places { allowed: vec![allowed.clone()], data: data.clone() };

@@ -132,6 +132,14 @@ impl Engine {
             watch,
             request,
         };
+        let hold = self.deletions.hold();
+        let checked = self.checked(&check).await;
+        drop(hold);
+        self.delete_unnamed(Vec::new()).await;
+        checked
+    }
+
+    async fn checked(&self, check: &Check) -> Result<FsckReport> {
         let listed = check.list().await?;
         // Tables change at checkpoints only, so without one they and the journal up to `next` are one state.
         let no_checkpoint = self.checkpointing.lock().await;

@@ -375,13 +375,9 @@ impl Engine {
             Ok(self.submit(Submission { context, records: vec![record], nodes: None, created: None }))
         });
         self.settle(decided).await?;
-        // Parts have names of their own, so nothing else can refer to their bytes. The upload is gone, so a
-        // failure here must not say that it is not: the bytes stay until they are collected.
-        for part in parts.values() {
-            if let Err(error) = self.blobs.delete(&crate::keys::data(repo.uid, &part.name)).await {
-                tracing::warn!(error = %error, upload = id, "a part of an aborted upload was not deleted");
-            }
-        }
+        // Parts have names of their own, so nothing else can refer to their bytes.
+        let parts = parts.values().map(|part| crate::keys::data(repo.uid, &part.name)).collect();
+        self.delete_unnamed(parts).await;
         Ok(())
     }
 }

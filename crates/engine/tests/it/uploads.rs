@@ -22,6 +22,10 @@ pub async fn part(engine: &Engine, id: &str, number: u32, body: &[u8]) -> Comple
     CompletedPart { number, etag: hex::encode(info.md5), checksums: BTreeMap::new() }
 }
 
+pub async fn abort(engine: &Engine, id: &str) {
+    engine.abort_upload(&me(), &repo(), &branch("main"), &path(KEY), id).await.unwrap();
+}
+
 pub async fn complete(engine: &Engine, id: &str, parts: Vec<CompletedPart>) -> Result<ObjectInfo> {
     let request = CompleteRequest { parts, ..Default::default() };
     engine.complete_upload(&me(), &repo(), &branch("main"), &path(KEY), id, request).await

@@ -13,6 +13,8 @@ use tracing_subscriber::filter::Targets;
 pub struct Config {
     /// `host:port`.
     pub listen: String,
+    /// The file that some of this came from.
+    pub file: Option<PathBuf>,
     /// The data directory.
     pub data: PathBuf,
     /// The file with the master key.
@@ -221,8 +223,13 @@ impl Config {
         let paths = |name: &str| -> Vec<PathBuf> {
             list(name).iter().map(|item| absolute(values, name, item, around)).collect()
         };
+        let file = values.values().find_map(|value| match &value.origin {
+            Origin::File(path) => Some(path.clone()),
+            _ => None,
+        });
         Ok(Self {
             listen: listen.to_owned(),
+            file,
             data,
             master_key_file,
             admin,
@@ -299,6 +306,7 @@ mod tests {
         let around = Surroundings { variable: &|_| None, stderr_is_terminal: false, folder: "/work".into() };
         let config = Config::build(&values, &around).expect("builds");
         assert_eq!(config.master_key_file, Path::new("/etc/millpond/master.key"));
+        assert_eq!(config.file.as_deref(), Some(Path::new("/etc/millpond/millpond.toml")), "to be hidden");
     }
 
     #[test]

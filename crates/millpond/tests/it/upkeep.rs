@@ -82,6 +82,33 @@ fn checked_backed_up_damaged_and_restored() {
     assert_eq!(read.as_bytes(), [&line[..], b"\n"].concat());
     server.stop();
 
+    // The same bit flips in the backup: all the rest comes back, and a server waits for a decision.
+    let segment = backup.join("blobs/segments/00000001.seg");
+    let mut bytes = std::fs::read(&segment).expect("read");
+    let at = bytes.windows(line.len()).position(|w| w == line).expect("in the segment");
+    bytes[at + 9] ^= 1;
+    std::fs::write(&segment, &bytes).expect("written");
+    let output = machine.run(&format!("restore {} partly", backup.display()));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(found.contains("precious.csv") && found.contains("restored.unreadable\t1"), "{found}");
+    let undecided = machine.fails("serve --data partly --listen 127.0.0.1:0");
+    assert!(undecided.contains("--accept-damaged"), "{undecided}");
+    let named = machine.run("fsck --data partly");
+    assert!(String::from_utf8_lossy(&named.stdout).contains("precious.csv"), "{named:?}");
+    assert!(!machine.path("partly/format").exists(), "neither restore nor fsck opens it as a server does");
+    machine.ok(&format!("restore --accept-damaged {} partly", backup.display()));
+    let server = machine.start("up --data partly", &[]);
+    let lost = machine.run("cat mp://quickstart/main/precious.csv");
+    let said = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(!lost.status.success() && said.contains("precious.csv"), "{said}");
+    assert!(lost.stdout.is_empty() && said.contains("410"), "{said}");
+    assert!(machine.ok("ls mp://quickstart/main/").contains("precious.csv"));
+    server.stop();
+    assert!(machine.path("partly/format").exists());
+    // A verification tells the next backup, which heals it.
+    machine.fails(&format!("backup verify {}", backup.display()));
+
     // A newer format is left alone.
     std::fs::write(machine.path("new/format"), "2\n").expect("written");
     let before: Vec<_> =
