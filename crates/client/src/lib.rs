@@ -21,6 +21,7 @@ pub mod operations;
 pub mod page;
 pub mod refs;
 pub mod repositories;
+pub mod rules;
 pub mod server;
 pub mod upkeep;
 
@@ -38,5 +39,6 @@ pub use page::{Page, PageQuery, Pagination};
 pub use refs::{BranchCreation, Ref, TagCreation};
 pub use repositories::{Repository, RepositoryCreation};
 pub use reqwest::Body;
+pub use rules::ProtectionRule;
 pub use server::{Config, ServerVersion, StorageConfig, User, VersionConfig};
 pub use upkeep::Lines;

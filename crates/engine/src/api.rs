@@ -145,6 +145,42 @@ pub struct RepositoryInfo {
     pub metadata: Metadata,
 }
 
+/// Which branches of a repository are protected: staging, commits and whatever else moves their heads are
+/// refused there, but for merges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchProtection {
+    /// Globs over branch names (API-21.2), in order.
+    pub patterns: Vec<String>,
+    /// Names these rules; the same rules have the same.
+    pub etag: String,
+}
+
+/// A change of a repository's branch protection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtectionChange {
+    /// These patterns and no others.
+    Replace {
+        /// The new ones.
+        patterns: Vec<String>,
+        /// The ETag that the present ones must have.
+        if_match: Option<String>,
+    },
+    /// One more. That it is there already is no error.
+    Add(String),
+    /// One less. [`Thing::Other`] not found if it is not there.
+    Remove(String),
+}
+
+/// For how long what nothing refers to any more is to be kept. Kept for whoever collects; the server itself
+/// collects nothing yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CollectionRules {
+    /// Days, for branches without a rule of their own. Any number is kept as given (API-22.1).
+    pub default_days: i64,
+    /// Days by branch. That there is such a branch is not demanded.
+    pub branches: std::collections::BTreeMap<String, i64>,
+}
+
 /// A new repository.
 #[derive(Clone, Debug)]
 pub struct NewRepository {

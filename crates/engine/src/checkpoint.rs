@@ -150,6 +150,7 @@ impl Engine {
         for CapturedRepo { repo, taken, .. } in captured.repos {
             let mut unsaved = repo.unsaved.write();
             unsaved.repository |= taken.repository;
+            unsaved.settings |= taken.settings;
             unsaved.branches.extend(taken.branches);
             unsaved.tags.extend(taken.tags);
             unsaved.uploads.extend(taken.uploads);
@@ -224,6 +225,7 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
         let mut writes = Vec::new();
         let taken = Unsaved {
             repository: std::mem::take(&mut unsaved.repository),
+            settings: std::mem::take(&mut unsaved.settings),
             branches: std::mem::take(&mut unsaved.branches),
             tags: std::mem::take(&mut unsaved.tags),
             uploads: std::mem::take(&mut unsaved.uploads),
@@ -240,6 +242,9 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
             } else if !newer {
                 writes.push(Write::Delete(key));
             }
+        }
+        if taken.settings {
+            writes.push(Write::Put(keys::settings(uid), tables::encode_settings(&state.settings)));
         }
         for name in &taken.branches {
             let key = keys::branch(uid, name);

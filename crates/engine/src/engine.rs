@@ -327,6 +327,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Refuses early what a branch's protection or a read-only repository will refuse in the end.
+    pub(crate) fn changeable(&self, repo: &Repo, branch: &BranchName, verb: &str, force: bool) -> Result<()> {
+        repo.state.read().settings.protection.judge(branch, verb)?;
+        self.writable(repo, force)
+    }
+
     /// A commit by id.
     pub(crate) async fn commit_by_id(&self, repo: &Repo, id: &CommitId) -> Result<Option<Arc<Commit>>> {
         if let Some(commit) = self.commit_cache.get(&(repo.uid, *id)) {
@@ -563,6 +569,10 @@ fn publish_in(
             unsaved.commits.insert(id, commit.clone());
             unsaved.durable_commits.push(id);
         }
+        Record::SettingsChanged { .. } => {
+            unsaved.settings = true;
+            repo.state.publish(|s| s.apply(record, None));
+        }
         Record::RepositoryMetadata { .. } | Record::RepositoryDeleted { .. } => {
             unsaved.repository = true;
             repo.state.publish(|s| s.apply(record, None));
@@ -602,6 +612,9 @@ impl Loader<'_> {
             for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::imports(uid)).await? {
                 let import = crate::tables::decode_import(value)?;
                 state.imports.insert(import.order.id.clone(), import);
+            }
+            if let Some(value) = self.kv.get(&keys::settings(uid)).await.map_err(kv_error)? {
+                state.settings = crate::tables::decode_settings(value)?;
             }
             let name = state.info.name.clone();
             root.insert(&name, &new_repo(self.stores, uid, state));

@@ -9,10 +9,11 @@ use crate::record::{
     CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, Row,
     StoredPart,
 };
+use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
 use crate::{
-    ImportPath, ImportRequest, PartInfo, RefMove, RepositoryInfo, SourceKind, UploadInfo, checkpoint,
-    idempotency, keys, tables,
+    CollectionRules, ImportPath, ImportRequest, PartInfo, RefMove, RepositoryInfo, SourceKind, UploadInfo,
+    checkpoint, idempotency, keys, tables,
 };
 use bytes::Bytes;
 use millpond_origin::Mark;
@@ -289,6 +290,26 @@ fn import_records() -> Vec<(&'static str, Record)> {
     ]
 }
 
+fn settings() -> Settings {
+    let patterns = ["main", "release-*", "\u{e4}"].map(str::to_owned);
+    Settings {
+        protection: Arc::new(Protection::new(patterns.into()).expect("patterns")),
+        collection: Some(Arc::new(CollectionRules {
+            default_days: 0,
+            branches: BTreeMap::from([("main".into(), 30), ("old".into(), -1)]),
+        })),
+    }
+}
+
+/// Records that came after the first golden files, in the order they came.
+fn later_records() -> Vec<(&'static str, Record)> {
+    let uid = 300;
+    vec![
+        ("18 settings changed", Record::SettingsChanged { uid, settings: settings() }),
+        ("18 settings without any", Record::SettingsChanged { uid, settings: Settings::default() }),
+    ]
+}
+
 fn context(idempotency: Option<Idempotency>) -> Context {
     Context {
         time: Timestamp(1_700_000_000_004),
@@ -316,8 +337,9 @@ fn journal_rows_of_version_1() {
         [(&one, &[records[7].1.clone(), records[13].1.clone()]), (&two, &[records[8].1.clone()])];
     lines.push(("a group of two", Bytes::from(Row::encode(u64::MAX, &[0; 32], &group))));
     let imports = import_records();
-    lines.extend(imports.iter().map(|(what, record)| (*what, encode(record))));
-    let records: Vec<_> = records.iter().chain(&imports).collect();
+    let later = later_records();
+    lines.extend(imports.iter().chain(&later).map(|(what, record)| (*what, encode(record))));
+    let records: Vec<_> = records.iter().chain(&imports).chain(&later).collect();
     for (what, bytes) in golden("journal", &lines) {
         let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
         let mutations: Vec<_> = row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
@@ -388,6 +410,7 @@ fn table_rows_of_version_1() {
         ("w completed import", tables::encode_import(&an_import())),
         ("w failed import", tables::encode_import(&failed_import())),
         ("a rule", tables::encode_rule(&a_rule())),
+        ("s settings", tables::encode_settings(&settings())),
     ];
     let stored = golden("tables", &lines);
     let take = |what: &str| stored[what].clone();
@@ -412,6 +435,7 @@ fn table_rows_of_version_1() {
     }
     let (number, rule) = tables::decode_rule(&200u32.to_be_bytes(), take("a rule")).expect("rule");
     assert_eq!((number, &*rule), (200, &a_rule()));
+    assert_eq!(tables::decode_settings(take("s settings")).expect("settings"), settings());
     let (answer, time) = idempotency::decode(take("i answer")).expect("answer");
     assert_eq!((answer, time), (an_answer(), Timestamp(1_700_000_000_007)));
     assert_eq!(checkpoint::decode(take("m checkpoint")).expect("checkpoint"), (1_000, [17; 32], 301));
@@ -440,6 +464,7 @@ fn keys_of_version_1() {
         ("blob midx", blob(keys::pack_index(300, 3 << 32 | 1))),
         ("import", keys::import(300, "0123456789abcdefghij")),
         ("import rule", keys::rule(300, 200)),
+        ("settings", keys::settings(300)),
     ];
     golden("keys", &lines);
 }
@@ -474,7 +499,12 @@ fn pack_indexes_of_version_1() {
 #[test]
 fn damaged_rows_are_refused_without_panic() {
     let context = context(Some(an_answer()));
-    let all: Vec<Record> = records().into_iter().chain(import_records()).map(|(_, record)| record).collect();
+    let all: Vec<Record> = records()
+        .into_iter()
+        .chain(import_records())
+        .chain(later_records())
+        .map(|(_, record)| record)
+        .collect();
     let row = Row::encode(3, &[16; 32], &[(&context, &all)]);
     for end in 0..row.len() {
         assert!(Row::decode(Bytes::copy_from_slice(&row[..end])).is_err(), "cut at {end}");

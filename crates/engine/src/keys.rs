@@ -118,6 +118,11 @@ pub fn rule(uid: RepoUid, number: u32) -> Bytes {
     join(&rules(uid), &[&number.to_be_bytes()])
 }
 
+/// The settings of a repository.
+pub fn settings(uid: RepoUid) -> Bytes {
+    join(b"s/", &[&uid.to_be_bytes()])
+}
+
 /// One remembered result.
 pub fn idempotency(scope: &[u8; 32]) -> Bytes {
     join(IDEMPOTENCY, &[scope])

@@ -26,6 +26,7 @@ pub mod manifest;
 mod nodes;
 pub mod record;
 mod resolve;
+mod settings;
 mod state;
 mod tables;
 pub mod tasks;

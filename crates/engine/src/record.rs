@@ -5,6 +5,7 @@
 //! when the row is durable, and at start-up. So a restart cannot see something else than readers did.
 
 use crate::keys::RepoUid;
+use crate::settings::Settings;
 use bytes::Bytes;
 use millpond_origin::{Location, SourceKind};
 use millpond_types::{
@@ -214,6 +215,13 @@ pub enum Record {
         import: String,
         /// How.
         end: Option<Arc<ImportEnd>>,
+    },
+    /// A repository's settings are now these.
+    SettingsChanged {
+        /// Repository.
+        uid: RepoUid,
+        /// All of them.
+        settings: Settings,
     },
 }
 
@@ -438,7 +446,8 @@ impl Record {
             | Self::RuleAdded { uid, .. }
             | Self::ImportStarted { uid, .. }
             | Self::ImportProgressed { uid, .. }
-            | Self::ImportEnded { uid, .. } => *uid,
+            | Self::ImportEnded { uid, .. }
+            | Self::SettingsChanged { uid, .. } => *uid,
         }
     }
 
@@ -464,6 +473,7 @@ impl Record {
             Self::HeadMoved { commit: Some(commit), .. } => FIXED + of_commit(commit),
             Self::RepositoryMetadata { metadata, .. } => FIXED + texts(metadata),
             Self::UploadCreated { upload, .. } => FIXED + texts(&upload.attributes.metadata),
+            Self::SettingsChanged { settings, .. } => FIXED + settings.bytes(),
             _ => FIXED,
         }
     }
@@ -573,6 +583,10 @@ impl Record {
                     }
                 }
             }
+            Self::SettingsChanged { uid, settings } => {
+                w.u8(18).uint(*uid);
+                settings.encode(w);
+            }
         }
     }
 
@@ -639,6 +653,7 @@ impl Record {
                 import: r.text()?,
                 end: if take_flag(r)? { Some(Arc::new(decode_import_end(r)?)) } else { None },
             },
+            18 => Self::SettingsChanged { uid, settings: Settings::decode(r)? },
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

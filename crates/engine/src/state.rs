@@ -10,6 +10,7 @@ use crate::record::{
     CompletedUpload, Context, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, StagedOp,
     StoredPart,
 };
+use crate::settings::Settings;
 use crate::{Error, Kind, RefMove, RepositoryInfo, Result, Thing, UploadInfo};
 use millpond_types::{
     BranchName, Commit, CommitId, Entry, Metadata, ObjectPath, RepositoryName, TagName, Timestamp, TreeId,
@@ -200,6 +201,8 @@ pub struct RepoState {
     pub rules: imbl::OrdMap<u32, Arc<ImportRule>>,
     /// By id.
     pub imports: imbl::OrdMap<String, ImportState>,
+    /// What users set.
+    pub settings: Settings,
     /// Unpublished: refuse everything.
     pub deleted: bool,
 }
@@ -267,6 +270,7 @@ impl RepoState {
                     state.end = Some(end.clone());
                 }
             }
+            Record::SettingsChanged { settings, .. } => self.settings = settings.clone(),
             other => unreachable!("{other:?} is not about a repository's refs"),
         }
     }
@@ -293,6 +297,8 @@ pub struct Unsaved {
     pub rules: BTreeSet<u32>,
     /// The repository row itself.
     pub repository: bool,
+    /// Its settings.
+    pub settings: bool,
 }
 
 /// A repository.
@@ -318,6 +324,18 @@ impl Repo {
                 format!("repository '{name}' not found"),
             ));
         }
+        Ok(state)
+    }
+
+    /// The state for deciding a change of a branch, where protection allows it: the one place that judges this.
+    /// Hold it until the change is submitted, so that the journal has the change before a rule that forbids it.
+    pub fn decide_on(
+        &self,
+        branch: &BranchName,
+        verb: &str,
+    ) -> Result<parking_lot::MutexGuard<'_, RepoState>> {
+        let state = self.decide()?;
+        state.settings.protection.judge(branch, verb)?;
         Ok(state)
     }
 
@@ -404,6 +422,7 @@ pub fn new_repo_state(
         uploads: Default::default(),
         rules: Default::default(),
         imports: Default::default(),
+        settings: Settings::default(),
         deleted: false,
     }
 }

@@ -7,6 +7,7 @@ use crate::record::{
     decode_upload as decode_upload_info, encode_completed, encode_import_end, encode_part, encode_progress,
     encode_upload as encode_upload_info,
 };
+use crate::settings::Settings;
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState, new_repo_state};
 use crate::{Error, Kind, RefMove, RepositoryInfo, Result};
 use bytes::Bytes;
@@ -207,6 +208,18 @@ pub fn decode_import(bytes: Bytes) -> Result<ImportState> {
             end: if r.u8()? == 0 { None } else { Some(Arc::new(decode_import_end(r)?)) },
         })
     })
+}
+
+/// A repository's settings.
+pub fn encode_settings(settings: &Settings) -> Bytes {
+    let mut w = row();
+    settings.encode(&mut w);
+    w.finish().into()
+}
+
+/// The inverse of [`encode_settings`].
+pub fn decode_settings(bytes: Bytes) -> Result<Settings> {
+    read("settings", bytes, Settings::decode)
 }
 
 /// An import rule.

@@ -27,6 +27,7 @@ mod range;
 mod refs;
 mod repositories;
 mod route;
+mod rules;
 mod schema;
 mod serve;
 mod settings;

@@ -323,8 +323,14 @@ message! {
         ingested_objects: u64, metarange_id: String, commit: Commit<'a>, error: Error<'a>, skipped_objects: u64
     }
 }
-shape! { GarbageCollectionRule { branch_id: String, retention_days: i64 } }
-shape! { GarbageCollectionRules { default_retention_days: i64, branches: Vec<GarbageCollectionRule> } }
+message! {
+    #[derive(Serialize, Deserialize)]
+    GarbageCollectionRule { branch_id: String, retention_days: i64 }
+}
+message! {
+    #[derive(Serialize, Deserialize)]
+    GarbageCollectionRules { default_retention_days: i64, branches: Vec<GarbageCollectionRule> }
+}
 shape! {
     GarbageCollectionPrepareResponse {
         run_id: String, gc_commits_location: String, gc_addresses_location: String;
@@ -358,8 +364,21 @@ shape! { RepositoryRestoreStatus { id: String, done: bool, update_time: Instant;
 
 // --- rules, runs, pull requests ------------------------------------------------------------------
 
-shape! { BranchProtectionRule { pattern: NonEmpty } }
-shape! { InternalDeleteBranchProtectionRuleRequest { pattern: String } }
+/// A glob over branch names, of at least one character.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pattern(pub String);
+impl Described for Pattern {
+    const TYPE: Type = Type::NonEmptyText;
+}
+message! {
+    #[derive(Serialize, Deserialize)]
+    BranchProtectionRule { pattern: Pattern }
+}
+message! {
+    #[derive(Deserialize)]
+    InternalDeleteBranchProtectionRuleRequest { pattern: String }
+}
 choice! {
     /// How a run or hook run ended.
     RunStatus { Failed = "failed", Completed = "completed" }

@@ -1,12 +1,12 @@
-//! What hangs on a repository and is not offered yet: rules, runs, pull requests, tasks. Reads answer as for
-//! a repository that has none of them (areas 21 to 25).
+//! What hangs on a repository and is not offered yet: runs, pull requests, tasks. Reads answer as for
+//! a repository that has none of them (areas 23 to 25).
 
 use crate::call::Call;
 use crate::error::{Handled, Refusal};
 use crate::json;
 use crate::messages::{List, StorageURI};
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Serialize;
 
 /// Nothing, written as a page.
@@ -15,37 +15,6 @@ enum Never {}
 
 fn nothing() -> Handled {
     json::ok(&List::<Never>::nothing())
-}
-
-/// `GET .../settings/branch_protection` and its older form: no rules, hence no ETag (API-21.5).
-pub async fn branch_protection(call: Call) -> Handled {
-    call.existing_repository().await?;
-    let mut response = json::reply(StatusCode::OK, &[(); 0]);
-    response.headers_mut().insert(header::ETAG, HeaderValue::from_static(""));
-    Ok(response)
-}
-
-/// `DELETE .../branch_protection`: 404 with an empty body (API-1.4).
-pub async fn delete_branch_protection(call: Call) -> Handled {
-    call.existing_repository().await?;
-    Ok(json::empty(StatusCode::NOT_FOUND))
-}
-
-/// `.../set_allowed`: the one administrator may.
-pub async fn allowed(_call: Call) -> Handled {
-    json::done()
-}
-
-/// Reading the collection rules, or preparing a collection by them: there are none (API-22.2, API-22.8).
-pub async fn gc_rules(call: Call) -> Handled {
-    call.existing_repository().await?;
-    Err(Refusal::not_found("no garbage collection rules are set"))
-}
-
-/// `DELETE .../gc_rules`: 204, also when none were set.
-pub async fn delete_gc_rules(call: Call) -> Handled {
-    call.existing_repository().await?;
-    json::done()
 }
 
 /// Asking about a task: there are none.

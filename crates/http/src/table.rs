@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    auth, branches, commits, config, imports, millpond, objects, refs, repositories, settings, staging, tags,
-    upkeep,
+    auth, branches, commits, config, imports, millpond, objects, refs, repositories, rules, settings,
+    staging, tags, upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
@@ -149,21 +149,21 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Put, "/repositories/{repository}/refs/restore", "internal", "restoreRefs", run!(unsupported)).json(of::<RefsRestore>()).status(200),
 
     // --- rules ---
-    Operation::new(Get, "/repositories/{repository}/settings/branch_protection", "repositories", "getBranchProtectionRules", run!(settings::branch_protection)).gives(200, of::<Vec<BranchProtectionRule>>()),
-    Operation::new(Put, "/repositories/{repository}/settings/branch_protection", "repositories", "setBranchProtectionRules", run!(unsupported)).with(&[IF_MATCH]).json(of::<Vec<BranchProtectionRule>>()),
-    Operation::new(Get, "/repositories/{repository}/branch_protection", "internal", "internalGetBranchProtectionRules", run!(settings::branch_protection)).gives(200, of::<Vec<BranchProtectionRule>>()),
-    Operation::new(Post, "/repositories/{repository}/branch_protection", "internal", "internalCreateBranchProtectionRule", run!(unsupported)).json(of::<BranchProtectionRule>()),
-    Operation::new(Delete, "/repositories/{repository}/branch_protection", "internal", "internalDeleteBranchProtectionRule", run!(settings::delete_branch_protection)).json(of::<InternalDeleteBranchProtectionRuleRequest>()),
-    Operation::new(Get, "/repositories/{repository}/branch_protection/set_allowed", "internal", "createBranchProtectionRulePreflight", run!(settings::allowed)),
-    Operation::new(Get, "/repositories/{repository}/settings/gc_rules", "repositories", "getGCRules", run!(settings::gc_rules)).gives(200, of::<GarbageCollectionRules>()),
-    Operation::new(Put, "/repositories/{repository}/settings/gc_rules", "repositories", "setGCRules", run!(unsupported)).json(of::<GarbageCollectionRules>()),
-    Operation::new(Delete, "/repositories/{repository}/settings/gc_rules", "repositories", "deleteGCRules", run!(settings::delete_gc_rules)),
-    Operation::new(Get, "/repositories/{repository}/gc/rules", "internal", "internalGetGarbageCollectionRules", run!(settings::gc_rules)).gives(200, of::<GarbageCollectionRules>()),
-    Operation::new(Post, "/repositories/{repository}/gc/rules", "internal", "internalSetGarbageCollectionRules", run!(unsupported)).json(of::<GarbageCollectionRules>()),
-    Operation::new(Delete, "/repositories/{repository}/gc/rules", "internal", "internalDeleteGarbageCollectionRules", run!(settings::delete_gc_rules)),
-    Operation::new(Get, "/repositories/{repository}/gc/rules/set_allowed", "internal", "setGarbageCollectionRulesPreflight", run!(settings::allowed)),
-    Operation::new(Post, "/repositories/{repository}/gc/prepare_commits", "internal", "prepareGarbageCollectionCommits", run!(settings::gc_rules)).gives(201, of::<GarbageCollectionPrepareResponse>()),
-    Operation::new(Post, "/repositories/{repository}/gc/prepare_commits/async", "internal", "prepareGarbageCollectionCommitsAsync", run!(settings::gc_rules)).gives(202, of::<TaskCreation>()),
+    Operation::new(Get, "/repositories/{repository}/settings/branch_protection", "repositories", "getBranchProtectionRules", run!(rules::branch_protection)).gives(200, of::<Vec<BranchProtectionRule>>()),
+    Operation::new(Put, "/repositories/{repository}/settings/branch_protection", "repositories", "setBranchProtectionRules", run!(rules::set_branch_protection)).with(&[IF_MATCH]).json(of::<Vec<BranchProtectionRule>>()),
+    Operation::new(Get, "/repositories/{repository}/branch_protection", "internal", "internalGetBranchProtectionRules", run!(rules::branch_protection)).gives(200, of::<Vec<BranchProtectionRule>>()),
+    Operation::new(Post, "/repositories/{repository}/branch_protection", "internal", "internalCreateBranchProtectionRule", run!(rules::add_branch_protection)).json(of::<BranchProtectionRule>()),
+    Operation::new(Delete, "/repositories/{repository}/branch_protection", "internal", "internalDeleteBranchProtectionRule", run!(rules::remove_branch_protection)).json(of::<InternalDeleteBranchProtectionRuleRequest>()),
+    Operation::new(Get, "/repositories/{repository}/branch_protection/set_allowed", "internal", "createBranchProtectionRulePreflight", run!(rules::may_change_branch_protection)),
+    Operation::new(Get, "/repositories/{repository}/settings/gc_rules", "repositories", "getGCRules", run!(rules::gc_rules)).gives(200, of::<GarbageCollectionRules>()),
+    Operation::new(Put, "/repositories/{repository}/settings/gc_rules", "repositories", "setGCRules", run!(rules::set_gc_rules)).json(of::<GarbageCollectionRules>()),
+    Operation::new(Delete, "/repositories/{repository}/settings/gc_rules", "repositories", "deleteGCRules", run!(rules::delete_gc_rules)),
+    Operation::new(Get, "/repositories/{repository}/gc/rules", "internal", "internalGetGarbageCollectionRules", run!(rules::gc_rules)).gives(200, of::<GarbageCollectionRules>()),
+    Operation::new(Post, "/repositories/{repository}/gc/rules", "internal", "internalSetGarbageCollectionRules", run!(rules::set_gc_rules)).json(of::<GarbageCollectionRules>()),
+    Operation::new(Delete, "/repositories/{repository}/gc/rules", "internal", "internalDeleteGarbageCollectionRules", run!(rules::delete_gc_rules)),
+    Operation::new(Get, "/repositories/{repository}/gc/rules/set_allowed", "internal", "setGarbageCollectionRulesPreflight", run!(rules::may_set_gc_rules)),
+    Operation::new(Post, "/repositories/{repository}/gc/prepare_commits", "internal", "prepareGarbageCollectionCommits", run!(rules::prepare)).gives(201, of::<GarbageCollectionPrepareResponse>()),
+    Operation::new(Post, "/repositories/{repository}/gc/prepare_commits/async", "internal", "prepareGarbageCollectionCommitsAsync", run!(rules::prepare)).gives(202, of::<TaskCreation>()),
     Operation::new(Get, "/repositories/{repository}/gc/prepare_commits/status", "internal", "prepareGarbageCollectionCommitsStatus", run!(settings::no_task)).with(&[must("id")]).gives(200, of::<PrepareGarbageCollectionCommitsStatus>()),
     Operation::new(Post, "/repositories/{repository}/gc/prepare_uncommited", "internal", "prepareGarbageCollectionUncommitted", run!(unsupported)).optional_json(of::<PrepareGCUncommittedRequest>()).gives(201, of::<PrepareGCUncommittedResponse>()),
 

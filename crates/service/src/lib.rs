@@ -10,6 +10,7 @@ mod objects;
 mod pages;
 mod refs;
 mod repositories;
+mod rules;
 mod upkeep;
 mod uploads;
 

@@ -273,7 +273,9 @@ impl Replay<'_> {
                 self.names.entry(name).or_default().push((at + 1, None));
                 return Ok(());
             }
-            Record::RepositoryMetadata { .. } => return Err("nobody changes repository metadata".into()),
+            Record::RepositoryMetadata { .. } | Record::SettingsChanged { .. } => {
+                return Err("nobody changes the repository's metadata or settings".into());
+            }
             Record::RuleAdded { .. }
             | Record::ImportStarted { .. }
             | Record::ImportProgressed { .. }

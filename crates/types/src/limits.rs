@@ -65,6 +65,9 @@ limits! {
     COMMIT_METADATA_KEYS_MAX: usize = 1000, "413";
     /// Most bytes of metadata (keys and values) of one repository: they are held in memory.
     REPOSITORY_METADATA_BYTES_MAX: usize = 64 * 1024, "413";
+    /// Most bytes of the patterns of one repository's branch protection, and of the branch names of its garbage
+    /// collection rules: they are held in memory.
+    REPOSITORY_SETTINGS_BYTES_MAX: usize = 64 * 1024, "413";
     /// Longest `Idempotency-Key`: it is remembered for a day.
     IDEMPOTENCY_KEY_BYTES_MAX: usize = 255, "400";
 

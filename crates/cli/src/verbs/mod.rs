@@ -14,6 +14,7 @@ mod login;
 mod ls;
 mod merge;
 mod op;
+mod protect;
 mod repo;
 mod reset;
 mod revert;
@@ -80,6 +81,9 @@ pub enum ClientVerb {
     /// Show what moved branches and tags
     #[command(subcommand)]
     Op(op::Op),
+    /// Protect branches, so that only merges change them
+    #[command(subcommand)]
+    Protect(protect::Protect),
     /// Check that everything stored is what was written, down to the bytes of every object
     Fsck(upkeep::Fsck),
     /// Copy everything stored to a backup, while the server runs
@@ -156,6 +160,7 @@ impl ClientVerb {
             Self::Reset(verb) => verb.run(session).await,
             Self::Undo(verb) => verb.run(session).await,
             Self::Op(verb) => verb.run(session).await,
+            Self::Protect(verb) => verb.run(session).await,
             Self::Fsck(verb) => verb.run(session).await,
             Self::Backup(verb) => verb.run(session).await,
             Self::Completion(verb) => verb.run(session, whole),

@@ -159,6 +159,11 @@ impl Check {
             Ok(())
         })
         .await?;
+        self.rows(&keys::settings(uid), |_, value| {
+            state.settings = tables::decode_settings(value)?;
+            Ok(())
+        })
+        .await?;
         // Each move is in two tables; a digest over both in the order of sequences shows a difference.
         let (mut all, mut by_name) = ((0u64, [0u8; 32]), (0u64, [0u8; 32]));
         let add = |sum: &mut (u64, [u8; 32]), value: &[u8]| {

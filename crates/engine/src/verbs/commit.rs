@@ -27,7 +27,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, request.force)?;
+        self.changeable(&repo, name, "commit", request.force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let staging = self.staging(&repo, &branch).await?;

@@ -96,7 +96,7 @@ impl Engine {
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, force)?;
         let context = self.context(actor, "set-object-metadata");
-        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, current| {
+        self.stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, _, current| {
             let current = current[0].as_ref().ok_or_else(|| {
                 Error::new(Kind::NotFound(Thing::Object), format!("object '{}' not found", path.to_text()))
             })?;

@@ -54,7 +54,7 @@ impl Engine {
             return Ok(vec![]);
         }
         let keys: Vec<ObjectPath> = paths.iter().map(|(path, _)| path.clone()).collect();
-        self.stage_judged(context, &repo, &branch, &keys, |context, current| {
+        self.stage_judged(context, &repo, &branch, &keys, |context, _, current| {
             let mut ops: Vec<StagedOp> = Vec::new();
             let mut failures = Vec::new();
             for ((path, condition), entry) in paths.iter().zip(current) {

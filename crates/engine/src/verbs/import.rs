@@ -122,6 +122,8 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
+        // A read-only repository shows in the status (API-20), protection at once.
+        repo.state.read().settings.protection.judge(name, "import")?;
         self.branch(&repo, name)?;
         check_sources(&repo.info().storage_namespace, &request.paths)?;
         let mut context = self.context(actor, "import-start");

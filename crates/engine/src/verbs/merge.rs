@@ -112,7 +112,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, force)?;
+        self.changeable(&repo, name, "revert", force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let (_, reverted) = self.resolve_on_turn(&repo, &branch, target).await?;
@@ -173,7 +173,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, force)?;
+        self.changeable(&repo, name, "cherry-pick", force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let (picked_id, picked) = self.resolve_on_turn(&repo, &branch, target).await?;

@@ -15,6 +15,7 @@ mod put;
 mod read;
 mod repositories;
 mod reset;
+mod settings;
 mod stage;
 mod tags;
 mod train;

@@ -83,6 +83,7 @@ impl Engine {
         let found = repo.state.read().branches.get(name).cloned();
         let undone = match found {
             Some(branch) => {
+                self.changeable(&repo, name, "undo", force)?;
                 let train = branch.train.lock().await;
                 let staging = self.clean(&repo, &branch).await?;
                 self.journal.barrier().await?;

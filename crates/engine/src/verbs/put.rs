@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// per repository under it; larger ones stream to a name of their own.
 pub(crate) const CAS_BYTES_MAX: usize = 1024 * 1024;
 
+/// What the ref log and idempotency keys know it by.
+const VERB: &str = "put-object";
+
 /// Bytes being hashed and stored. Dropping it discards them.
 pub(crate) struct DataWriter {
     engine: Arc<Engine>,
@@ -157,7 +160,7 @@ impl Engine {
         self.journal.admit()?;
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name);
-        self.writable(&repo, request.force)?;
+        self.changeable(&repo, name, VERB, request.force)?;
         check_attributes(&request.attributes)?;
         // With an idempotency key it may be a repetition, whose answer does not depend on what is there now.
         if actor.idempotency_key.is_none() {
@@ -206,7 +209,7 @@ impl ObjectWriter {
         let stored = data.store(false).await?;
         let address =
             address::acquire(if stored.cas { Address::Cas } else { address::explicit(&stored.name) });
-        let context = engine.context(&actor, "put-object");
+        let context = engine.context(&actor, VERB);
         let entry = Arc::new(Entry {
             content: Content::Whole(stored.digests.sha256),
             size: stored.digests.size,
@@ -217,7 +220,7 @@ impl ObjectWriter {
             extra,
         });
         let fingerprint = fingerprint(&name, &path, &entry, &request.condition);
-        let keyed = match engine.begin(&actor, "put-object", &repo.info().name, &fingerprint)? {
+        let keyed = match engine.begin(&actor, VERB, &repo.info().name, &fingerprint)? {
             Begin::Again(answer) => return engine.same_entry(answer, &repo, path).await,
             Begin::Go(keyed) => keyed,
         };
@@ -242,7 +245,7 @@ impl Engine {
             let op = (path.clone(), Some(entry.clone()));
             self.settle(self.stage(context, repo, branch, vec![op])).await?;
         } else {
-            self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |context, current| {
+            self.stage_judged(context, repo, branch, std::slice::from_ref(&path), |context, _, current| {
                 condition.judge(&path, current[0].as_deref())?;
                 keyed.answer(context, || entry_answer(&entry));
                 Ok((vec![(path.clone(), Some(entry.clone()))], vec![], ()))

@@ -31,7 +31,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, force)?;
+        self.changeable(&repo, name, "reset", force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let (upto, working, nodes) = match scope {
@@ -105,7 +105,7 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, force)?;
+        self.changeable(&repo, name, "hard-reset", force)?;
         let branch = self.branch(&repo, name)?;
         let train = branch.train.lock().await;
         let staging = self.clean(&repo, &branch).await?;

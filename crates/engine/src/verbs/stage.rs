@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::journal::{Submission, Ticket};
 use crate::record::{Context, Record, StagedOp};
 use crate::resolve::View;
-use crate::state::{Branch, BranchState, Repo};
+use crate::state::{Branch, BranchState, Repo, RepoState};
 use crate::{Error, EtagMatch, Kind, Result, Thing, WriteCondition};
 use millpond_types::{Entry, ObjectPath, Writer};
 use std::sync::Arc;
@@ -78,6 +78,7 @@ impl Engine {
         if state.deleted {
             return Err(branch_gone(&branch.name));
         }
+        let _allowed = repo.decide_on(&branch.name, &context.verb)?;
         Ok(self.stage_in(context, repo, branch, &mut state, ops, vec![]))
     }
 
@@ -108,8 +109,8 @@ impl Engine {
         self.submit(Submission { context, records, nodes: None, created: None })
     }
 
-    /// Stages changes that are decided from what is there. `decide` sees the current entries of `paths`, in
-    /// order, and may refuse; it may run more than once, and its last run counts. The records it returns
+    /// Stages changes that are decided from what is there. `decide` sees the repository's state, which it may
+    /// change by the records it returns, and the current entries of `paths`, in order, and may refuse; it may run more than once, and its last run counts. The records it returns
     /// beside the changes become durable with them. It
     /// may complete the context (the answer to remember for an idempotency key).
     pub(crate) async fn stage_judged<T>(
@@ -118,7 +119,11 @@ impl Engine {
         repo: &Arc<Repo>,
         branch: &Arc<Branch>,
         paths: &[ObjectPath],
-        mut decide: impl FnMut(&mut Context, &[Option<Arc<Entry>>]) -> Result<(Vec<StagedOp>, Vec<Record>, T)>,
+        mut decide: impl FnMut(
+            &mut Context,
+            &mut RepoState,
+            &[Option<Arc<Entry>>],
+        ) -> Result<(Vec<StagedOp>, Vec<Record>, T)>,
     ) -> Result<T> {
         loop {
             let before = branch.state.decide().clone();
@@ -145,8 +150,9 @@ impl Engine {
                 if state.deleted {
                     Err(branch_gone(&branch.name))
                 } else {
-                    decide(&mut context, &current).map(|(ops, also, answer)| {
-                        (self.stage_in(context, repo, branch, &mut state, ops, also), answer)
+                    repo.decide_on(&branch.name, &context.verb).and_then(|mut of_repo| {
+                        let (ops, also, answer) = decide(&mut context, &mut of_repo, &current)?;
+                        Ok((self.stage_in(context, repo, branch, &mut state, ops, also), answer))
                     })
                 }
             };

@@ -166,10 +166,9 @@ impl Engine {
         };
         let mut records = vec![record];
         // After the branch's lock, and held until both are submitted.
-        let mut repo_state = None;
+        let mut of_repo = repo.decide_on(&branch.name, verb)?;
         if let Some(also) = also {
-            let state = repo_state.insert(repo.decide()?);
-            records.extend(also(state)?);
+            records.extend(also(&of_repo)?);
         }
         for nodes in &to.nodes {
             repo.nodes.announce(nodes);
@@ -178,9 +177,7 @@ impl Engine {
             repo.unsaved.write().commits.insert(to.new, commit);
         }
         state.apply(&records[0]);
-        if let Some(repo_state) = &mut repo_state {
-            records[1..].iter().for_each(|record| repo_state.apply(record, None));
-        }
+        records[1..].iter().for_each(|record| of_repo.apply(record, None));
         keyed.answer(&mut context, || answer);
         Ok(self.submit(Submission { context, records, nodes: Some((repo.clone(), to.nodes)), created: None }))
     }
@@ -220,6 +217,7 @@ impl Engine {
         if state.deleted {
             return Err(branch_gone(&branch.name));
         }
+        let _allowed = repo.decide_on(&branch.name, &context.verb)?;
         let record = Record::Folded { uid: repo.uid, branch: branch.name.clone(), upto_seq, working };
         for new in &nodes {
             repo.nodes.announce(new);

@@ -66,7 +66,7 @@ impl Engine {
         };
         let repo = self.repo(repository)?;
         self.branch(&repo, branch)?;
-        self.writable(&repo, false)?;
+        self.changeable(&repo, branch, "create-upload", false)?;
         check_attributes(&attributes)?;
         let mut context = self.context(actor, "create-upload");
         let upload = Arc::new(UploadInfo {
@@ -296,8 +296,7 @@ impl Engine {
         });
         // The object and the end of the upload are one change: both are durable or neither.
         let entry = self
-            .stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, current| {
-                let mut state = repo.decide()?;
+            .stage_judged(context, &repo, &branch, std::slice::from_ref(path), |context, state, current| {
                 match state.uploads.get(id).map(|upload| &upload.completed) {
                     Some(None) => {}
                     // The same call was decided meanwhile: nothing is left to do but to wait for it.

@@ -516,6 +516,22 @@ impl Blobs for SlowPacks {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_fails_when_its_branch_becomes_protected_meanwhile() {
+    let (world, place) = world(11);
+    let engine = with_repo(&world).await;
+    place.put("mem://one/k", b"1");
+    place.hold_at(Some(0));
+    let id = start(&engine, vec![prefix("mem://one", b"")]).await;
+    place.until_holding(1).await;
+    let change = ProtectionChange::Add("main".into());
+    engine.change_branch_protection(&me(), &repo(), change).await.unwrap();
+    place.hold_at(None);
+    let why = end_of(&engine, &id).await.unwrap_err();
+    assert!(why.starts_with("import error: merge import: cannot commit to protected branch"), "{why}");
+    assert_eq!(keys_of(&engine, "main").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_fails_when_its_branch_goes_and_ends_when_its_repository_goes() {
     let (world, place) = world(9);
     let engine = with_repo(&world).await;

@@ -13,6 +13,7 @@ mod golden_data;
 mod imports;
 mod model;
 mod objects;
+mod protection;
 mod races;
 mod refs;
 mod regressions;

@@ -77,6 +77,24 @@ const CHANGES: &[Change] = &[
         between: Some(("POST", "/repositories/two/metadata", r#"{"metadata":{"a":"kept"}}"#)),
     },
     Change {
+        method: "PUT",
+        path: "/repositories/two/settings/branch_protection",
+        body: r#"[{"pattern":"a"}]"#,
+        other: ("/repositories/two/settings/branch_protection", "[]"),
+        between: Some(("POST", "/repositories/two/branch_protection", r#"{"pattern":"b"}"#)),
+    },
+    Change {
+        method: "PUT",
+        path: "/repositories/two/settings/gc_rules",
+        body: r#"{"default_retention_days":1,"branches":[]}"#,
+        other: ("/repositories/two/settings/gc_rules", r#"{"default_retention_days":2,"branches":[]}"#),
+        between: Some((
+            "PUT",
+            "/repositories/two/settings/gc_rules",
+            r#"{"default_retention_days":3,"branches":[]}"#,
+        )),
+    },
+    Change {
         method: "DELETE",
         path: "/repositories/two",
         body: "",
@@ -209,7 +227,7 @@ async fn every_change_repeated_with_its_key_is_made_once() {
     for (number, change) in CHANGES.iter().enumerate() {
         let key = format!("key-{number}");
         let call = async |path: &str, body: &str| {
-            let kind = if body.starts_with('{') { "application/json" } else { "text/plain" };
+            let kind = if body.starts_with(['{', '[']) { "application/json" } else { "text/plain" };
             let headers = [("content-type", kind), ("idempotency-key", key.as_str())];
             server.call(change.method, path, &headers, body.to_owned()).await
         };

@@ -11,6 +11,7 @@ mod millpond;
 mod objects;
 mod outside;
 mod repositories;
+mod rules;
 mod server;
 mod uploads;
 mod validation;

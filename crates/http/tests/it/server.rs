@@ -142,7 +142,15 @@ impl Server {
     /// All that repetitions could change: repositories, refs, ref logs and what each branch shows.
     pub async fn everything(&self) -> Vec<String> {
         let mut all = vec![self.get("/repositories").await.text()];
-        for path in ["metadata", "branches", "tags", "refs/main/objects/ls", "refs/dev/objects/ls"] {
+        for path in [
+            "metadata",
+            "branch_protection",
+            "gc/rules",
+            "branches",
+            "tags",
+            "refs/main/objects/ls",
+            "refs/dev/objects/ls",
+        ] {
             all.push(self.get(&format!("/repositories/repo/{path}")).await.text());
             all.push(self.get(&format!("/repositories/two/{path}")).await.text());
         }

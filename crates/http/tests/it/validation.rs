@@ -160,11 +160,6 @@ async fn what_is_not_offered_says_so() {
     let server = Server::with_repository().await;
     server.get("/auth/groups").await.expect(501);
     server.post("/repositories/repo/dump", "").await.expect(501);
-    server.put("/repositories/repo/settings/branch_protection", "[]").await.expect(501);
-    let rules = server.get("/repositories/repo/settings/branch_protection").await.expect(200);
-    assert_eq!(rules.json(), serde_json::json!([]));
-    assert_eq!(rules.headers.get("etag").unwrap(), "");
-    server.get("/repositories/repo/settings/gc_rules").await.expect(404);
     let runs = server.get("/repositories/repo/actions/runs").await.expect(200).json();
     assert_eq!(runs["results"], serde_json::json!([]));
     server.get("/repositories/none/actions/runs").await.expect(404);

@@ -107,3 +107,31 @@ async fn an_idempotency_key_has_a_length() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_protected_branch_refuses_every_write_with_a_code_of_its_own() {
+    const CODE: &str = "ErrWriteToProtectedBranch";
+    let server = Server::with_repository().await;
+    server.put("/repo/main/a", "1").await.expect(200);
+    server.commit("main").await;
+    server.branch("dev", "main").await;
+    let id = server.call("POST", "/repo/main/big?uploads").send().await.expect(200).element("UploadId");
+    let part = server.put(&format!("/repo/main/big?partNumber=1&uploadId={id}"), "part").await.expect(200);
+    let list = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        part.header("etag")
+    );
+    server.protect("m*").await;
+    server.put("/repo/main/b", "1").await.refused(403, CODE);
+    server.delete("/repo/main/a").await.refused(403, CODE);
+    let copy = server.call("PUT", "/repo/main/b").header("x-amz-copy-source", "/repo/dev/a");
+    copy.send().await.refused(403, CODE);
+    server.call("POST", "/repo/main/big2?uploads").send().await.refused(403, CODE);
+    let complete = server.call("POST", &format!("/repo/main/big?uploadId={id}")).body(list);
+    complete.send().await.refused(403, CODE);
+    let batch = "<Delete><Object><Key>main/a</Key></Object><Object><Key>dev/a</Key></Object></Delete>";
+    let batch = server.call("POST", "/repo?delete").body(batch).send().await.expect(200);
+    assert_eq!(batch.elements("Code"), [CODE]);
+    server.get("/repo/main/a").await.expect(200);
+    server.get("/repo/dev/a").await.refused(404, "NoSuchKey");
+}

@@ -11,7 +11,9 @@ use millpond_blob::MemoryBlobs;
 use millpond_engine::Engine;
 use millpond_kv::MemoryKv;
 use millpond_s3::{Door, Options};
-use millpond_service::{BranchName, Caller, CommitRequest, RefExpr, RepositoryName, Service, TagName};
+use millpond_service::{
+    BranchName, Caller, CommitRequest, ProtectionChange, RefExpr, RepositoryName, Service, TagName,
+};
 use millpond_testkit::{ManualClock, Seeded};
 use std::sync::Arc;
 
@@ -150,6 +152,10 @@ impl Server {
     pub async fn branch(&self, name: &str, source: &str) {
         let (name, source) = (BranchName::parse(name).unwrap(), RefExpr::parse(source).unwrap());
         self.service.create_branch(&self.caller, &repo(), &name, &source, false, false).await.unwrap();
+    }
+    pub async fn protect(&self, pattern: &str) {
+        let change = ProtectionChange::Add(pattern.to_owned());
+        self.service.change_branch_protection(&self.caller, &repo(), change).await.unwrap();
     }
     pub async fn tag(&self, name: &str, target: &str) {
         let (name, target) = (TagName::parse(name).unwrap(), RefExpr::parse(target).unwrap());
