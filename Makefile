@@ -55,7 +55,7 @@ powercut: ## cut the disk's power under the server N times, as root, and check e
 	target/release/millpond-bench powercut --rounds $(N) $(ARGS)
 
 flips: ## flip bits all over every kind of file: found, named, never served (takes minutes)
-	cargo test --locked --package millpond-kv --package millpond-engine -- --ignored exhaustive
+	cargo test --locked --release --package millpond-kv --package millpond-engine -- --ignored exhaustive
 
 sickdisk: ## let the first N of each kind of write and sync fail, then fill a disk, and check every answer
 	@scripts/system-packages
@@ -72,4 +72,4 @@ history: ## judge what OPS concurrent operations saw while the server is killed,
 
 fuzz: ## run each fuzz target for T seconds (T=60, TARGET=fuzz_json for one); corpus in fuzz/corpus
 	@scripts/system-packages
-	MILLPOND_FUZZ_SECONDS=$(T) MILLPOND_FUZZ_SEED=$$(date +%s) cargo test --locked --workspace $(TARGET) -- --nocapture
+	MILLPOND_FUZZ_SECONDS=$(T) MILLPOND_FUZZ_SEED=$$(date +%s) cargo test --locked --release --workspace $(TARGET) -- --nocapture

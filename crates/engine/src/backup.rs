@@ -218,6 +218,7 @@ impl Engine {
     async fn back_up(&self, to: &Stores, watch: &Watch) -> Result<BackupReport> {
         let from = Stores { kv: self.kv.clone(), blobs: self.blobs.clone() };
         let job = Job { from: &from, to, watch };
+        self.name_line().await?;
         let state = job.begin(&*self.random, self.clock.now()).await?;
         // Tables change at checkpoints only: without one, they and the journal up to `next` are one state.
         let no_checkpoint = self.checkpointing.lock().await;
@@ -226,6 +227,24 @@ impl Engine {
         drop(no_checkpoint);
         job.finish(state).await
     }
+
+    /// Gives this server's line of backups a name, before the first one. As for every write: never after a disk has
+    /// failed, nor once another server has taken over; and if it fails, nothing more is written.
+    async fn name_line(&self) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock().await;
+        if self.kv.get(keys::BACKUP_LINE).await.map_err(kv_error)?.is_some() {
+            return Ok(());
+        }
+        let write = Write::Put(Bytes::from_static(keys::BACKUP_LINE), new_line(&*self.random));
+        self.write_fenced(vec![write]).await
+    }
+}
+
+/// A new name for a line of backups.
+fn new_line(random: &dyn Random) -> Bytes {
+    let mut new = [0; 16];
+    random.fill(&mut new);
+    Bytes::copy_from_slice(&new)
 }
 
 /// As [`Engine::backup`], of stores that no engine has open.
@@ -254,18 +273,17 @@ struct Job<'a> {
 impl Job<'_> {
     /// The state that the new backup will have, as far as it is known. Refuses a backup of something else.
     async fn begin(&self, random: &dyn Random, now: Timestamp) -> Result<State> {
-        let mut new = [0; 16];
-        random.fill(&mut new);
         let key = Bytes::from_static(keys::BACKUP_LINE);
-        let batch = Batch {
-            preconditions: vec![(key.clone(), Expect::Absent)],
-            writes: vec![Write::Put(key.clone(), Bytes::copy_from_slice(&new))],
-        };
-        match self.from.kv.commit(batch).await {
-            Ok(()) | Err(KvError::PreconditionFailed(_)) => {}
-            Err(error) => return Err(kv_error(error)),
+        let mut line = self.from.kv.get(&key).await.map_err(kv_error)?;
+        if line.is_none() {
+            let new = new_line(random);
+            let batch = Batch {
+                preconditions: vec![(key.clone(), Expect::Absent)],
+                writes: vec![Write::Put(key.clone(), new.clone())],
+            };
+            self.from.kv.commit(batch).await.map_err(kv_error)?;
+            line = Some(new);
         }
-        let line = self.from.kv.get(&key).await.map_err(kv_error)?;
         let line: [u8; 16] = line
             .and_then(|line| line.as_ref().try_into().ok())
             .ok_or_else(|| Error::new(Kind::Damaged, "the name of the backup line cannot be read"))?;
@@ -291,6 +309,8 @@ impl Job<'_> {
         self.note(vec![Write::DeleteRange(prefix.clone(), prefix_end(&prefix))]).await?;
         let mut sum = Sum::default();
         let (beyond, journal_end) = (keys::journal(next), prefix_end(keys::JOURNAL));
+        // What a checkpoint has taken in is in the tables.
+        state.upto_row = crate::checkpoint::read(&*self.from.kv).await?.0.saturating_sub(1);
         let mut from = Bytes::new();
         loop {
             let page = self.from.kv.scan(&from, &[0xff; 64], BATCH_ROWS).await.map_err(kv_error)?;

@@ -183,7 +183,7 @@ impl Engine {
 
     /// Writes unless another server has taken over: its tables are newer, and rows that this one would drop
     /// may be all that the other has.
-    async fn write_fenced(&self, writes: Vec<Write>) -> Result<()> {
+    pub(crate) async fn write_fenced(&self, writes: Vec<Write>) -> Result<()> {
         let mine = Expect::Value(self.epoch.to_be_bytes().to_vec().into());
         let batch = Batch { preconditions: vec![(keys::EPOCH.into(), mine)], writes };
         let mut tries = 0;

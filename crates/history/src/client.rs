@@ -20,8 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ECHO_ONE_IN: u64 = 16;
 /// One change without an answer in so many is left at that.
 const GIVE_UP_ONE_IN: u64 = 3;
-/// Keys of a page of an S3 listing.
-const PAGE_KEYS: usize = 7;
+/// Keys of a page of an S3 listing, of few keys and of many.
+const PAGE_KEYS: (usize, usize) = (7, 300);
+/// More keys than these are many.
+const KEYS_FEW: usize = 200;
 
 /// What the clients of an episode share.
 pub struct Record {
@@ -119,6 +121,8 @@ pub struct Client {
     /// Where it records.
     pub record: Rc<Record>,
     connection: Connection,
+    /// How many keys the last listing showed.
+    listed: usize,
 }
 
 /// An answer to a change, or that there was none.
@@ -133,7 +137,7 @@ impl Client {
     pub fn new(number: usize, seed: u64, record: Rc<Record>) -> Self {
         let connection = Connection::new(record.site.address);
         let chance = Chance::new(millpond_bench::chance::scramble(seed ^ (number as u64 + 1) << 32));
-        Self { number, chance, record, connection }
+        Self { number, chance, record, connection, listed: 0 }
     }
 
     fn note(&self, call: Call, invoked: Moment, ended: Moment, answer: Answer) {
@@ -358,10 +362,16 @@ impl Client {
                 record.complain(format!("list: {} {}", answer.status, answer.excerpt()));
                 return None;
             };
-            (record.content_of_page(&page), record.now())
+            if page["pagination"]["has_more"] == true {
+                // More than one page has: only the tokens of S3 pin a moment.
+                self.list_pages().await?
+            } else {
+                (record.content_of_page(&page), record.now())
+            }
         } else {
             self.list_pages().await?
         };
+        self.listed = content.len();
         self.note(Call::List, invoked, ended, Answer::Content(content.clone()));
         Some(content)
     }
@@ -373,7 +383,7 @@ impl Client {
         let (mut content, mut token, mut ended) = (Content::new(), String::new(), None);
         let kills = record.generation.get();
         loop {
-            let count = PAGE_KEYS.to_string();
+            let count = if self.listed <= KEYS_FEW { PAGE_KEYS.0 } else { PAGE_KEYS.1 }.to_string();
             let mut query =
                 vec![("list-type", "2"), ("max-keys", count.as_str()), ("prefix", branch.as_str())];
             if !token.is_empty() {

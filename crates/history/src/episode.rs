@@ -11,6 +11,7 @@ use millpond_bench::site::Site;
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -135,6 +136,16 @@ impl Stage {
     /// The server as clients reach it.
     pub fn site(&self) -> Site {
         Site::new(self.proxy.address, self.setup.keys.clone())
+    }
+
+    /// Where the server itself listens.
+    pub fn server(&self) -> SocketAddr {
+        self.server.site.address
+    }
+
+    /// Clients reach this address instead of the server, until the server is restarted.
+    pub fn lead_through(&self, address: SocketAddr) {
+        self.proxy.lead_to(Some(address));
     }
 
     /// What gets lost from now on.

@@ -11,11 +11,13 @@
 //! - the engine that is opened on what is left shows exactly the model's last state, and every commit ever made.
 
 use crate::history::{Call, Outcome};
-use crate::ops::{self, Answer, At, Condition, Files, MAIN, Op, Scope, Value};
+use crate::ops::{self, Answer, At, Condition, Doing, Files, MAIN, Op, Scope, Value};
 use crate::stores::{Disk, Durable};
+use futures::future::BoxFuture;
 use millpond_engine::record::Record;
 use millpond_engine::{Actor, Engine, Kind, LogRequest, MergeStrategy, PageRequest, Thing};
 use millpond_testkit::model::{self, History, Wins};
+use millpond_types::limits::PART_BYTES_MIN;
 use millpond_types::{CommitId, RefExpr, RepositoryName, TreeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,7 +89,36 @@ struct Upload {
     made: usize,
     parts: BTreeMap<u32, Value>,
     ended: Option<usize>,
-    completed: Option<(Value, Vec<Value>)>,
+    completed: Option<(Value, BTreeMap<u32, Value>)>,
+}
+
+struct Import {
+    started: usize,
+    branch: String,
+    message: String,
+    /// What it brings, and what everything begins with that gives way to it.
+    brings: Files,
+    drops: Vec<Vec<u8>>,
+    /// The branch as it was when it began, and the last path that it had dealt with, once it has noted them.
+    noted: Option<(TreeId, Vec<u8>)>,
+    ended: Option<(usize, Doing)>,
+}
+
+impl Import {
+    fn drops(&self, path: &[u8]) -> bool {
+        self.drops.iter().any(|prefix| path.starts_with(prefix))
+    }
+
+    /// What becomes of a branch. Not yet of what lies behind `upto`.
+    fn onto(&self, files: &Files, upto: Option<&[u8]>) -> Files {
+        let dealt_with = |path: &[u8]| upto.is_none_or(|upto| path <= upto);
+        let mut files = files.clone();
+        for path in files.clone().keys().filter(|path| self.drops(path) && dealt_with(path)) {
+            files.remove(path);
+        }
+        files.extend(self.brings.iter().filter(|(p, _)| dealt_with(p)).map(|(p, v)| (p.clone(), v.clone())));
+        files
+    }
 }
 
 #[derive(Default)]
@@ -102,6 +133,8 @@ struct Repo {
     trees: BTreeMap<TreeId, Files>,
     moves: Vec<(String, Option<CommitId>, Option<CommitId>)>,
     uploads: BTreeMap<String, Upload>,
+    imports: BTreeMap<String, Import>,
+    rules: BTreeSet<u32>,
 }
 
 /// The journal gone through; what must be there in the end.
@@ -125,11 +158,16 @@ pub fn replay(disk: &Disk, calls: &[Call]) -> Verdict<Checked> {
     judge(&disk.mutations(), calls)
 }
 
-/// See [`replay`].
+/// What must be there once the journal's rows as far as this one have been made, and no others.
 ///
 /// # Errors
-/// As there.
-pub fn judge(mutations: &[Arc<Durable>], calls: &[Call]) -> Verdict<Checked> {
+/// As [`replay`].
+pub fn as_of(disk: &Disk, calls: &[Call], upto_row: u64) -> Verdict<Checked> {
+    let mutations: Vec<_> = disk.mutations().into_iter().filter(|m| m.row <= upto_row).collect();
+    Ok(Checked { repos: gone_through(&mutations, calls)?.repos })
+}
+
+fn gone_through<'a>(mutations: &[Arc<Durable>], calls: &'a [Call]) -> Verdict<Replay<'a>> {
     let mut replay = Replay {
         calls: calls.iter().map(|c| (c.request.as_str(), c)).collect(),
         repos: BTreeMap::new(),
@@ -147,6 +185,15 @@ pub fn judge(mutations: &[Arc<Durable>], calls: &[Call]) -> Verdict<Checked> {
         life = mutation.life;
         replay.mutation(at, mutation).map_err(told)?;
     }
+    Ok(replay)
+}
+
+/// See [`replay`].
+///
+/// # Errors
+/// As there.
+pub fn judge(mutations: &[Arc<Durable>], calls: &[Call]) -> Verdict<Checked> {
+    let replay = gone_through(mutations, calls)?;
     let made: BTreeMap<&str, usize> =
         (0..).zip(mutations).map(|(at, m)| (m.context.request_id.as_str(), at)).collect();
     for call in calls {
@@ -165,14 +212,30 @@ pub fn judge(mutations: &[Arc<Durable>], calls: &[Call]) -> Verdict<Checked> {
             return Err(told(format!("it was made {} times", group.len())));
         }
         let own = made.get(call.request.as_str()).map(|at| &*mutations[*at]);
+        let is_known = |at: &usize| *at < call.known_at_start && has_effect(&mutations[*at]);
+        let told_before = group.first().is_some_and(is_known);
         let outcome = match &call.outcome {
             Outcome::Running | Outcome::Unknown(_) => Ok(()),
             Outcome::Done(answer) if call.op.changes() => {
                 let at = group.first().copied();
                 replay.acknowledged(call, answer, at, at.map(|at| &*mutations[at]))
             }
+            Outcome::Done(Answer::BackedUp(upto)) => {
+                let before = call.known_at_start.checked_sub(1).map_or(0, |last| mutations[last].row);
+                ensure(before <= *upto, || format!("row {before} was acknowledged before and is not in it"))
+            }
             Outcome::Done(answer) => replay.read(call, answer, seen),
             Outcome::Refused(_) if own.is_some_and(has_effect) => Err("refused, but it was made".to_owned()),
+            // What the same key was acknowledged for is told again; only a keyed write looks for its repository first.
+            Outcome::Refused(error)
+                if told_before
+                    && !matches!(
+                        error.kind,
+                        Kind::Busy | Kind::IdempotencyRunning | Kind::NotFound(Thing::Repository)
+                    ) =>
+            {
+                Err("refused, but the same key had been acknowledged".to_owned())
+            }
             Outcome::Refused(error) => replay.refused(call, error.kind, seen),
         };
         outcome.map_err(told)?;
@@ -228,12 +291,18 @@ impl Replay<'_> {
             ensure(call.life == mutation.life, || "made by a server that was not asked".into())?;
         }
         for record in &mutation.records {
-            self.record(at, &mutation.context.verb, call, record)?;
+            self.record(at, mutation, call, record)?;
         }
         Ok(())
     }
 
-    fn record(&mut self, at: usize, verb: &str, call: Option<&Call>, record: &Record) -> Verdict {
+    fn record(&mut self, at: usize, mutation: &Durable, call: Option<&Call>, record: &Record) -> Verdict {
+        let verb = &*mutation.context.verb;
+        // The import whose commit this is.
+        let landing = mutation.records.iter().find_map(|record| match record {
+            Record::ImportEnded { import, end: Some(end), .. } if end.outcome.is_ok() => Some(import),
+            _ => None,
+        });
         if let Record::RepositoryCreated { uid, name, default_branch, commit, .. } = record {
             let call = call.filter(|c| c.op == Op::CreateRepository && c.repo == name.as_str());
             call.ok_or("a repository that nobody has asked for")?;
@@ -273,13 +342,81 @@ impl Replay<'_> {
                 self.names.entry(name).or_default().push((at + 1, None));
                 return Ok(());
             }
-            Record::RepositoryMetadata { .. } | Record::SettingsChanged { .. } => {
-                return Err("nobody changes the repository's metadata or settings".into());
+            Record::SettingsChanged { .. } => return Err("nobody changes settings".into()),
+            Record::RepositoryMetadata { .. } => {
+                ensure(landing.is_some(), || "nobody changes repository metadata".into())?;
             }
-            Record::RuleAdded { .. }
-            | Record::ImportStarted { .. }
-            | Record::ImportProgressed { .. }
-            | Record::ImportEnded { .. } => return Err("nobody imports".into()),
+            Record::RuleAdded { number, .. } => {
+                ensure(call.is_none() && verb == "import-rule", || "nobody needs this rule".into())?;
+                ensure(repo.rules.insert(*number), || format!("there are two rules {number}"))?;
+            }
+            Record::ImportStarted { order, .. } => {
+                let call = call.ok_or("nobody has asked for this import")?;
+                let Op::Import { branch, sources } = &call.op else {
+                    return Err("nobody has asked for this import".into());
+                };
+                ensure(order.branch.as_str() == branch, || "it is on another branch".into())?;
+                let request = ops::import_request(sources, &asker(call));
+                ensure(order.request == request, || "it is another import than was asked for".into())?;
+                let import = Import {
+                    started: at,
+                    branch: branch.clone(),
+                    message: request.message,
+                    brings: ops::brought(sources),
+                    drops: sources.iter().map(|source| source.destination.clone()).collect(),
+                    noted: None,
+                    ended: None,
+                };
+                let there = repo.imports.insert(order.id.clone(), import);
+                ensure(there.is_none(), || "the import was there already".into())?;
+            }
+            Record::ImportProgressed { import, progress, .. } => {
+                ensure(call.is_none() && verb == "import-progress", || "who says so?".into())?;
+                let trees = &repo.trees;
+                let import = repo.imports.get_mut(import).ok_or("the import never was")?;
+                ensure(import.ended.is_none(), || "the import has ended before".into())?;
+                let base = trees.get(&progress.base).ok_or("it works on a tree that never was")?;
+                if let Some((before, upto)) = &import.noted {
+                    ensure(*before == progress.base, || "it works on another tree than before".into())?;
+                    ensure(**upto < *progress.upto, || "it has not come further".into())?;
+                }
+                let nothing = Files::new();
+                let base = if import.drops(b"") { &nothing } else { base };
+                let files = import.onto(base, Some(&*progress.upto));
+                let count = import.brings.keys().take_while(|path| ***path <= *progress.upto).count() as u64;
+                ensure(progress.ingested == count, || format!("{} objects, not {count}", progress.ingested))?;
+                import.noted = Some((progress.base, progress.upto.to_vec()));
+                known_tree(repo, progress.tree, &files)?;
+            }
+            Record::ImportEnded { import: id, end, .. } => {
+                let import = repo.imports.get_mut(id).ok_or("the import never was")?;
+                let Some(end) = end else {
+                    return ensure(call.is_none() && import.ended.is_some(), || "forgotten too early".into());
+                };
+                ensure(import.ended.is_none(), || "the import has ended before".into())?;
+                let doing = match &end.outcome {
+                    Ok(commit) => {
+                        ensure(repo.made.get(commit) == Some(&at), || "its commit is another".into())?;
+                        ensure(end.ingested == import.brings.len() as u64, || "it has brought more".into())?;
+                        Doing::Done(*commit)
+                    }
+                    Err(why) => Doing::Failed(why.clone()),
+                };
+                import.ended = Some((at, doing));
+                let failed = (repo.name.clone(), import.branch.clone(), import.started);
+                match (&end.outcome, call.map(|call| &call.op)) {
+                    (Ok(_), None) => {}
+                    (Err(why), Some(Op::ImportCancel { import })) if import == id && why == "Canceled" => {}
+                    (Err(why), None) if verb == "import-failed" => {
+                        let (repo, branch, started) = failed;
+                        let course = self.branches.get(&(repo, branch));
+                        let reason = during(course, started, at)
+                            .any(|view| view.as_ref().is_none_or(|view| view.visible != view.committed));
+                        ensure(reason || mutation.hurt, || format!("it failed without a reason: {why}"))?;
+                    }
+                    _ => return Err("nobody has asked for the end of this import".into()),
+                }
+            }
             Record::Staged { branch, first_seq, ops, .. } => {
                 let name = branch.to_string();
                 let call = call.ok_or("nobody has asked for this change")?;
@@ -303,18 +440,21 @@ impl Replay<'_> {
             }
             Record::HeadMoved { branch, old, new, tree, commit, upto_seq, working, .. } => {
                 let name = branch.to_string();
-                let call = call.ok_or("nobody has asked for this move")?;
-                self.in_time(call, &name, *upto_seq)?;
                 let moved = Moved { at, name: &name, old: *old, new: *new, upto: *upto_seq };
-                let (files, kept) = self.moved(uid, call, &moved, commit.as_deref())?;
+                let (message, (files, kept)) = match (call, landing) {
+                    (Some(call), None) => {
+                        self.in_time(call, &name, *upto_seq)?;
+                        (ops::message(&asker(call)), self.moved(uid, call, &moved, commit.as_deref())?)
+                    }
+                    (None, Some(import)) => self.landed(uid, import, &moved, commit.as_deref())?,
+                    _ => return Err("nobody has asked for this move".into()),
+                };
                 let repo = self.repos.get_mut(&uid).expect("it was there a moment ago");
                 if let Some(commit) = commit {
                     ensure(commit.id() == *new, || "the head's id is not that of its commit".into())?;
                     ensure(commit.tree == *tree, || "the head's tree is not that of its commit".into())?;
                     ensure(repo.commits.get(new).is_none(), || "the commit was made before".into())?;
-                    ensure(commit.message == ops::message(&asker(call)), || {
-                        "its message is another's".into()
-                    })?;
+                    ensure(commit.message == message, || "its message is another's".into())?;
                     repo.commits.add(*new, files.clone(), commit.parents.clone());
                     repo.made.insert(*new, at);
                     let generation = repo.commits[*new].generation;
@@ -427,9 +567,7 @@ impl Replay<'_> {
                 let stored = Value::plain(part.info.sha256);
                 let asked = call.is_some_and(|c| match &c.op {
                     Op::Part { upload: u, number, body } => {
-                        u.id == *upload
-                            && *number == part.info.number
-                            && ops::value_of_parts(std::slice::from_ref(body)) == stored
+                        u.id == *upload && *number == part.info.number && ops::value_of(body) == stored
                     }
                     _ => false,
                 });
@@ -451,8 +589,7 @@ impl Replay<'_> {
                         ensure(upload.ended.is_none(), || "the upload has ended before".into())?;
                         let value = Value::of(&done.entry);
                         ensure(value == ops::value_of_parts(parts), || "made of other parts".into())?;
-                        let parts = parts.iter().map(|p| ops::value_of_parts(std::slice::from_ref(p)));
-                        upload.completed = Some((value, parts.collect()));
+                        upload.completed = Some((value, values(parts)));
                     }
                     _ => return Err("nobody has asked for the end of this upload".into()),
                 }
@@ -500,6 +637,28 @@ impl Replay<'_> {
                 views.flatten().map(|v| v.head).collect()
             }
         }
+    }
+
+    /// As [`Replay::moved`], of an import's commit, with its message.
+    fn landed(
+        &self,
+        uid: u64,
+        import: &str,
+        moved: &Moved<'_>,
+        commit: Option<&millpond_types::Commit>,
+    ) -> Verdict<(String, (Files, Files))> {
+        let repo = &self.repos[&uid];
+        let import = repo.imports.get(import).ok_or("the import never was")?;
+        ensure(import.ended.is_none(), || "the import has ended before".into())?;
+        ensure(import.branch == moved.name, || "it was for another branch".into())?;
+        let branch = repo.branches.get(moved.name).ok_or("the branch is gone")?;
+        ensure(branch.head == moved.old, || "the head was another".into())?;
+        let head = &repo.commits[branch.head].files;
+        same("the branch was dirty", &branch.upto(moved.upto), head)?;
+        let parents = commit.map(|commit| &commit.parents[..]);
+        ensure(parents == Some(&[moved.old]), || "its parent is not the head".into())?;
+        let files = import.onto(head, None);
+        Ok((import.message.clone(), (files.clone(), files)))
     }
 
     /// What the new head must hold, and what must be visible at its point in time.
@@ -633,6 +792,7 @@ impl Replay<'_> {
                 }
                 Record::TagCreated { commit, .. } => Answer::Commit(*commit),
                 Record::UploadCreated { upload, .. } => Answer::Upload(upload.id.clone()),
+                Record::ImportStarted { order, .. } => Answer::Import(order.id.clone()),
                 Record::Staged { ops, .. } => match (&call.op, ops.first()) {
                     (Op::Put { .. } | Op::Copy { .. }, Some((_, Some(entry)))) => {
                         Answer::Object(Value::of(entry))
@@ -751,8 +911,25 @@ impl Replay<'_> {
                 let (a, b): (BTreeSet<_>, BTreeSet<_>) = (chain.iter().collect(), ids.iter().collect());
                 ensure(a == b && chain.len() == ids.len(), || format!("{ids:?} instead of {chain:?}"))
             }
+            (Op::ImportStatus { import }, Answer::Imported(doing)) => {
+                let import = self.import(call, import).ok_or("it never was")?;
+                ensure(import.started < call.durable_at_end, || "it was seen before it was durable".into())?;
+                let possible = match &import.ended {
+                    None => *doing == Doing::Running,
+                    Some((at, end)) => {
+                        *doing == Doing::Running && *at >= seen.0 || doing == end && *at < call.durable_at_end
+                    }
+                };
+                ensure(possible, || format!("it was {doing:?} at no moment of the call"))
+            }
+            // Defects are judged where they are met.
+            (Op::Check { .. } | Op::Backup, Answer::Defects(_)) => Ok(()),
             _ => Err("an answer of another kind".into()),
         }
+    }
+
+    fn import(&self, call: &Call, id: &str) -> Option<&Import> {
+        self.repos.values().filter(|repo| repo.name == call.repo).find_map(|repo| repo.imports.get(id))
     }
 
     fn refs(
@@ -789,6 +966,7 @@ impl Replay<'_> {
             | Op::DeleteBranch { branch }
             | Op::BeginUpload { branch, .. }
             | Op::Uncommitted { branch }
+            | Op::Import { branch, .. }
             | Op::Log { branch } => Some(branch),
             Op::Merge { dest, .. } => Some(dest),
             Op::Complete { upload, .. } | Op::Abort { upload } | Op::Part { upload, .. } => {
@@ -856,6 +1034,13 @@ impl Replay<'_> {
                 let known = here.filter_map(|r| r.uploads.get(&upload.id)).next();
                 known.is_none_or(|u| u.made >= seen.0 || u.ended.is_some_and(|at| at < seen.1)) || gone_repo
             }
+            (Kind::NotFound(Thing::Other), Op::ImportStatus { import } | Op::ImportCancel { import }) => {
+                gone_repo || self.import(call, import).is_none_or(|import| import.started >= seen.0)
+            }
+            (Kind::AlreadyExists, Op::ImportCancel { import }) => {
+                let ended = self.import(call, import).and_then(|import| import.ended.as_ref());
+                ended.is_some_and(|(at, _)| *at < seen.1)
+            }
             (Kind::AlreadyExists, Op::CreateBranch { .. } | Op::Undo { .. }) => there().next().is_some(),
             (Kind::AlreadyExists, Op::CreateTag { tag, .. }) => {
                 during(self.tags.get(&(call.repo.clone(), tag.clone())), seen.0, seen.1).any(Option::is_some)
@@ -917,6 +1102,7 @@ impl Replay<'_> {
                 commits(commit).is_some_and(|(_, parents)| parents.is_empty())
             }
             (Kind::Invalid, Op::Undo { .. }) | (Kind::InvalidPart, Op::Complete { .. }) => true,
+            (Kind::PartTooSmall, Op::Complete { parts, .. }) => has_small_part(parts),
             (Kind::IdempotencyRunning, _) => call.key.is_some(),
             // Damage is judged where it is met: only a fenced server may speak of it.
             (Kind::Busy | Kind::Damaged | Kind::Gone, _) => true,
@@ -959,6 +1145,16 @@ fn known_tree(repo: &mut Repo, tree: TreeId, files: &Files) -> Verdict {
     }
 }
 
+/// What the parts of an upload are.
+fn values(parts: &ops::Parts) -> BTreeMap<u32, Value> {
+    parts.iter().map(|(number, body)| (*number, ops::value_of(body))).collect()
+}
+
+/// Whether one of the parts but the last is smaller than they may be.
+fn has_small_part(parts: &ops::Parts) -> bool {
+    parts.values().rev().skip(1).any(|body| (body.len() as u64) < PART_BYTES_MIN)
+}
+
 /// A path and what is there from now on.
 type Change = (Vec<u8>, Option<Value>);
 
@@ -974,7 +1170,7 @@ fn wanted(
             ensure(condition.holds(visible.get(path)), || {
                 format!("its condition does not hold: there is {:?}", visible.get(path))
             })?;
-            (branch.clone(), vec![(path.clone(), Some(ops::value_of_parts(std::slice::from_ref(body))))])
+            (branch.clone(), vec![(path.clone(), Some(ops::value_of(body)))])
         }
         Op::Delete { branch, paths, condition } => {
             let holds = |path: &&Vec<u8>| match condition {
@@ -995,14 +1191,14 @@ fn wanted(
         }
         Op::Complete { upload, parts } => {
             let known = uploads.get(&upload.id).ok_or("the upload never was")?;
-            let named: Vec<Value> =
-                parts.iter().map(|p| ops::value_of_parts(std::slice::from_ref(p))).collect();
+            let named = values(parts);
             match &known.completed {
                 // The same call again.
                 Some((_, before)) if *before == named => (upload.branch.clone(), vec![]),
                 _ => {
-                    let stored: Vec<Value> = known.parts.values().cloned().collect();
-                    ensure(stored == named, || "made of parts that are not stored".into())?;
+                    let stored = |(number, value)| known.parts.get(number) == Some(value);
+                    ensure(named.iter().all(stored), || "made of parts that are not stored".into())?;
+                    ensure(!has_small_part(parts), || "made of parts that are too small".into())?;
                     (upload.branch.clone(), vec![(upload.path.clone(), Some(ops::value_of_parts(parts)))])
                 }
             }
@@ -1016,18 +1212,21 @@ impl Checked {
     ///
     /// # Errors
     /// With the first difference.
-    pub async fn against(&self, engine: &Arc<Engine>) -> Verdict {
-        let all = PageRequest { amount: 100, ..Default::default() };
-        let found: Vec<String> =
-            engine.list_repositories(&all, "").items.iter().map(|r| r.name.to_string()).collect();
-        let mut expected: Vec<&String> =
-            self.repos.values().filter(|r| !r.deleted).map(|r| &r.name).collect();
-        expected.sort();
-        ensure(expected.iter().copied().eq(&found), || format!("repositories {found:?}, not {expected:?}"))?;
-        for repo in self.repos.values().filter(|r| !r.deleted) {
-            repo.against(engine).await.map_err(|e| format!("in the end, {}: {e}", repo.name))?;
-        }
-        Ok(())
+    pub fn against<'a>(&'a self, engine: &'a Arc<Engine>) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let all = PageRequest { amount: 100, ..Default::default() };
+            let found: Vec<String> =
+                engine.list_repositories(&all, "").items.iter().map(|r| r.name.to_string()).collect();
+            let mut expected: Vec<&String> =
+                self.repos.values().filter(|r| !r.deleted).map(|r| &r.name).collect();
+            expected.sort();
+            let same = expected.iter().copied().eq(&found);
+            ensure(same, || format!("repositories {found:?}, not {expected:?}"))?;
+            for repo in self.repos.values().filter(|r| !r.deleted) {
+                repo.against(engine).await.map_err(|e| format!("in the end, {}: {e}", repo.name))?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -1047,8 +1246,8 @@ impl Repo {
         let mut read = BTreeSet::new();
         for (branch, state) in &self.branches {
             let visible = state.upto(u64::MAX);
-            let Answer::Files(files) = ask(Op::List { at: At::Branch(branch.clone()), page: 7 }).await?
-            else {
+            let page = if visible.len() < 200 { 7 } else { 900 };
+            let Answer::Files(files) = ask(Op::List { at: At::Branch(branch.clone()), page }).await? else {
                 return Err("a listing of another kind".into());
             };
             same(&format!("visible on {branch}"), &files.into_iter().collect(), &visible)?;
@@ -1094,6 +1293,11 @@ impl Repo {
             let log = engine.log(&name, &expr, &whole).await.map_err(|e| e.to_string())?.items;
             let found: BTreeSet<CommitId> = log.into_iter().map(|c| c.id).collect();
             ensure(found == self.commits.ancestors(state.head), || format!("the log of {branch} is wrong"))?;
+        }
+        for (id, import) in &self.imports {
+            let doing = ops::doing(engine, &name, id).await.map_err(|e| format!("import {id}: {e}"))?;
+            let expected = import.ended.as_ref().map_or(&Doing::Running, |(_, end)| end);
+            ensure(doing == *expected, || format!("import {id} is {doing:?}, not {expected:?}"))?;
         }
         let uploads = engine.list_uploads(&name, "", "", "", 1000).map_err(|e| e.to_string())?.items;
         let found: BTreeSet<&String> = uploads.iter().map(|u| &u.id).collect();

@@ -197,14 +197,14 @@ impl Executor {
     ///
     /// # Errors
     /// If nothing can run any more, or the history does not end.
-    pub fn run<T: Send + 'static>(
+    pub fn run<T: 'static>(
         &self,
         process: Process,
-        future: impl Future<Output = T> + Send + 'static,
+        future: impl Future<Output = T> + 'static,
     ) -> Result<T, String> {
         let result = Arc::new(Mutex::new(None));
         let slot = result.clone();
-        self.spawn(process, Box::pin(async move { *slot.lock() = Some(future.await) }));
+        self.spawn(process, of_this_thread(async move { *slot.lock() = Some(future.await) }));
         loop {
             if let Some(value) = result.lock().take() {
                 return Ok(value);
@@ -352,6 +352,24 @@ impl Tasks for SimTasks {
         Box::pin(async move {
             let _ = receiver.await;
         })
+    }
+}
+
+/// A task of which the compiler cannot see that it may be sent to another thread, as no task ever is.
+pub fn of_this_thread(future: impl Future<Output = ()> + 'static) -> BoxFuture<'static, ()> {
+    Box::pin(OfThisThread(Box::pin(future)))
+}
+
+struct OfThisThread(Pin<Box<dyn Future<Output = ()>>>);
+
+// SAFETY: as for `Long` below: there is one thread.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Send for OfThisThread {}
+
+impl Future for OfThisThread {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
     }
 }
 

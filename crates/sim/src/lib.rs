@@ -9,6 +9,7 @@ pub mod check;
 pub mod executor;
 pub mod history;
 pub mod ops;
+pub mod outside;
 pub mod stores;
 pub mod world;
 

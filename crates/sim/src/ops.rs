@@ -1,13 +1,15 @@
 //! What simulated clients do: one value per request, with everything that it asks for, so that the checks know
 //! what should have become of it.
 
+use crate::outside::{self, Folder};
 use bytes::Bytes;
 use futures::StreamExt;
 use md5::{Digest, Md5};
 use millpond_engine::*;
 use millpond_testkit::model;
 use millpond_types::*;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 /// What tells two objects apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,17 @@ impl Value {
     /// What an entry says.
     pub fn of(entry: &Entry) -> Self {
         let by = entry.attributes.metadata.get("by").cloned().unwrap_or_default();
-        Self { content: entry.hash(), by }
+        let content = match &entry.content {
+            Content::Declared => declared(entry.size, &entry.checksum),
+            _ => entry.hash(),
+        };
+        Self { content, by }
     }
+}
+
+/// What stands for the content of an object whose bytes nobody has hashed.
+pub fn declared(size: u64, checksum: &Checksum) -> ContentHash {
+    ContentHash::of(format!("{size} {checksum:?}").as_bytes())
 }
 
 /// One state of a branch.
@@ -83,13 +94,37 @@ impl Condition {
         match self {
             Self::Always => true,
             Self::Absent => there.is_none(),
-            Self::Is(body) => there.is_some_and(|there| there.content == ContentHash::of(body)),
+            Self::Is(body) => there.is_some_and(|there| there.content == hash(body)),
         }
     }
 }
 
-fn etag(body: &[u8]) -> String {
-    hex::encode(Md5::digest(body))
+/// Bodies as large as the parts of an upload but its last must be. They are hashed once.
+static PARTS: LazyLock<[(Bytes, ContentHash, String); 2]> = LazyLock::new(|| {
+    [b'.', b':'].map(|byte| {
+        let body = Bytes::from(vec![byte; limits::PART_BYTES_MIN as usize]);
+        let (hash, etag) = (ContentHash::of(&body), hex::encode(Md5::digest(&body)));
+        (body, hash, etag)
+    })
+});
+
+/// One of them.
+pub fn large_part(number: usize) -> Bytes {
+    PARTS[number % PARTS.len()].0.clone()
+}
+
+fn known(body: &Bytes) -> Option<&'static (Bytes, ContentHash, String)> {
+    let is_large = body.len() as u64 == limits::PART_BYTES_MIN;
+    PARTS.iter().find(|(known, ..)| is_large && known.as_ptr() == body.as_ptr())
+}
+
+fn etag(body: &Bytes) -> String {
+    known(body).map_or_else(|| hex::encode(Md5::digest(body)), |(_, _, etag)| etag.clone())
+}
+
+/// The hash of a body.
+pub fn hash(body: &Bytes) -> ContentHash {
+    known(body).map_or_else(|| ContentHash::of(body), |(_, hash, _)| *hash)
 }
 
 /// What a reset or a partial commit is about.
@@ -148,7 +183,7 @@ pub enum Op {
     DeleteRepository,
     BeginUpload { branch: String, path: Vec<u8> },
     Part { upload: Upload, number: u32, body: Bytes },
-    Complete { upload: Upload, parts: Vec<Bytes> },
+    Complete { upload: Upload, parts: Parts },
     Abort { upload: Upload },
     List { at: At, page: usize },
     Get { at: At, path: Vec<u8> },
@@ -156,7 +191,64 @@ pub enum Op {
     Branches,
     Tags,
     Log { branch: String },
+    Check { quick: bool },
+    Backup,
+    Import { branch: String, sources: Vec<Source> },
+    ImportStatus { import: String },
+    ImportCancel { import: String },
 }
+
+/// A folder outside, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The folder.
+    pub folder: Folder,
+    /// What everything begins with that gives way to it.
+    pub destination: Vec<u8>,
+}
+
+/// What an import brings. Of two objects at the same path the one of the later source counts.
+pub fn brought(sources: &[Source]) -> Files {
+    let mut files = Files::new();
+    for Source { folder, destination } in sources {
+        let slash: &[u8] = if destination.is_empty() || destination.ends_with(b"/") { b"" } else { b"/" };
+        for (name, seen) in folder.objects() {
+            let path = [destination, slash, &name].concat();
+            let value = Value::plain(declared(seen.size, &Checksum::Declared(seen.mark.to_text())));
+            files.insert(path, value);
+        }
+    }
+    files
+}
+
+/// The engine's request of an import.
+pub fn import_request(sources: &[Source], actor: &Actor) -> ImportRequest {
+    let path = |source: &Source| ImportPath {
+        kind: SourceKind::Prefix,
+        source: source.folder.url(),
+        destination: Bytes::copy_from_slice(&source.destination),
+    };
+    ImportRequest {
+        paths: sources.iter().map(path).collect(),
+        message: message(actor),
+        metadata: Default::default(),
+        force: false,
+    }
+}
+
+/// How an import is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Not at its end.
+    Running,
+    /// Done: its commit.
+    Done(CommitId),
+    /// Failed or cancelled: why.
+    Failed(String),
+}
+
+/// Parts of an upload, as the client that sent them knows them.
+pub type Parts = BTreeMap<u32, Bytes>;
 
 /// What a request was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +262,16 @@ pub enum Answer {
     Refs(Vec<(String, CommitId)>),
     Commits(Vec<CommitId>),
     Upload(String),
-    Moved { from: Option<CommitId>, to: Option<CommitId> },
+    Moved {
+        from: Option<CommitId>,
+        to: Option<CommitId>,
+    },
+    /// What a check found wrong.
+    Defects(Vec<String>),
+    Import(String),
+    Imported(Doing),
+    /// The row of the journal up to which a backup holds everything.
+    BackedUp(u64),
 }
 
 /// One side of a difference.
@@ -190,15 +291,31 @@ fn wrong(what: impl Into<String>) -> Error {
     Error::new(Kind::Damaged, what)
 }
 
-/// The bytes of a part list's parts as one content.
-pub fn value_of_parts(parts: &[Bytes]) -> Value {
-    Value::plain(match parts {
-        [one] => ContentHash::of(one),
-        _ => entry::parts_hash(parts.iter().map(|p| (ContentHash::of(p), p.len() as u64))),
+/// What an object is that was written with this body.
+pub fn value_of(body: &Bytes) -> Value {
+    Value::plain(hash(body))
+}
+
+/// What an upload of these parts becomes.
+pub fn value_of_parts(parts: &Parts) -> Value {
+    let hashes: Vec<_> = parts.values().map(|body| (hash(body), body.len() as u64)).collect();
+    Value::plain(match &hashes[..] {
+        [(one, _)] => *one,
+        _ => entry::parts_hash(hashes.iter().copied()),
     })
 }
 
-/// Makes a request.
+/// Makes a backup.
+pub async fn back_up(engine: &Engine, to: &Stores) -> Result<Answer> {
+    let watch = Watch::new();
+    let report = engine.backup(to, &watch).await?;
+    match defects(&watch) {
+        found if found.is_empty() => Ok(Answer::BackedUp(report.upto_row)),
+        found => Ok(Answer::Defects(found)),
+    }
+}
+
+/// Makes a request other than a backup.
 pub async fn perform(engine: &Arc<Engine>, repo: &RepositoryName, actor: &Actor, op: Op) -> Result<Answer> {
     let attributes = || Attributes { content_type: "text/plain".into(), ..Default::default() };
     match op {
@@ -333,12 +450,12 @@ pub async fn perform(engine: &Arc<Engine>, repo: &RepositoryName, actor: &Actor,
         }
         Op::Complete { upload, parts } => {
             let (name, path) = (branch(&upload.branch), object(&upload.path));
-            let part = |(number, body): (u32, &Bytes)| CompletedPart {
-                number,
+            let part = |(number, body): (&u32, &Bytes)| CompletedPart {
+                number: *number,
                 etag: etag(body),
                 checksums: Default::default(),
             };
-            let parts = (1..).zip(&parts).map(part).collect();
+            let parts = parts.iter().map(part).collect();
             let request = CompleteRequest { parts, ..Default::default() };
             let done = engine.complete_upload(actor, repo, &name, &path, &upload.id, request).await?;
             Ok(Answer::Object(Value::of(&done.entry)))
@@ -363,6 +480,11 @@ pub async fn perform(engine: &Arc<Engine>, repo: &RepositoryName, actor: &Actor,
                 && hash != ContentHash::of(&bytes)
             {
                 return Err(wrong("the bytes that were read are not those that the entry names"));
+            }
+            if let Checksum::Declared(mark) = &open.info.entry.checksum
+                && bytes != outside::bytes_of(open.info.entry.size, mark)
+            {
+                return Err(wrong("the bytes that were read are not those that were seen outside"));
             }
             Ok(Answer::Object(Value::of(&open.info.entry)))
         }
@@ -393,7 +515,45 @@ pub async fn perform(engine: &Arc<Engine>, repo: &RepositoryName, actor: &Actor,
             let found = engine.log(repo, &At::Branch(name).expr(), &request).await?.items;
             Ok(Answer::Commits(found.into_iter().map(|c| c.id).collect()))
         }
+        Op::Check { quick } => {
+            let watch = Watch::new();
+            engine.fsck(FsckRequest { quick, ..FsckRequest::default() }, watch.clone()).await?;
+            Ok(Answer::Defects(defects(&watch)))
+        }
+        Op::Backup => Err(wrong("a backup needs a place")),
+        Op::Import { branch: name, sources } => {
+            let request = import_request(&sources, actor);
+            Ok(Answer::Import(engine.import_start(actor, repo, &branch(&name), request).await?))
+        }
+        Op::ImportStatus { import } => Ok(Answer::Imported(doing(engine, repo, &import).await?)),
+        Op::ImportCancel { import } => {
+            engine.import_cancel(actor, repo, &import).await?;
+            Ok(Answer::Nothing)
+        }
     }
+}
+
+/// How an import is doing.
+pub async fn doing(engine: &Engine, repo: &RepositoryName, import: &str) -> Result<Doing> {
+    Ok(match engine.import_status(repo, import).await?.outcome {
+        ImportOutcome::Running => Doing::Running,
+        ImportOutcome::Completed(commit) => Doing::Done(commit.id),
+        ImportOutcome::Failed(why) => Doing::Failed(why),
+    })
+}
+
+/// Everything that was found wrong, in words.
+pub fn defects(watch: &Watch) -> Vec<String> {
+    let told = |d: Defect| {
+        format!(
+            "{} {}: {}: {}",
+            d.repository.unwrap_or_default(),
+            d.reference.unwrap_or_default(),
+            d.thing,
+            d.what
+        )
+    };
+    watch.take_defects().into_iter().map(told).collect()
 }
 
 /// All paths of one state, in pages.
@@ -431,6 +591,9 @@ impl Op {
                 | Self::Branches
                 | Self::Tags
                 | Self::Log { .. }
+                | Self::Check { .. }
+                | Self::Backup
+                | Self::ImportStatus { .. }
         )
     }
 
@@ -488,7 +651,9 @@ impl Op {
             Self::DeleteRepository => "delete repository".into(),
             Self::BeginUpload { branch, path } => format!("upload {branch} {}", p(path)),
             Self::Part { upload, number, body } => format!("part {} {number} {}", &upload.id[..4], b(body)),
-            Self::Complete { upload, .. } => format!("complete {}", &upload.id[..4]),
+            Self::Complete { upload, parts } => {
+                format!("complete {} of {:?}", &upload.id[..4], parts.keys().collect::<Vec<_>>())
+            }
             Self::Abort { upload } => format!("abort {}", &upload.id[..4]),
             Self::List { at: a, .. } => format!("list {}", at(a)),
             Self::Get { at: a, path } => format!("get {} {}", at(a), p(path)),
@@ -496,6 +661,16 @@ impl Op {
             Self::Branches => "branches".into(),
             Self::Tags => "tags".into(),
             Self::Log { branch } => format!("log {branch}"),
+            Self::Check { quick: false } => "fsck".into(),
+            Self::Check { quick: true } => "fsck quick".into(),
+            Self::Backup => "backup".into(),
+            Self::Import { branch, sources } => {
+                let source =
+                    |s: &Source| format!("{}*{} to {}", s.folder.version, s.folder.count, p(&s.destination));
+                format!("import {} on {branch}", sources.iter().map(source).collect::<Vec<_>>().join(", "))
+            }
+            Self::ImportStatus { import } => format!("status {}", &import[..4]),
+            Self::ImportCancel { import } => format!("cancel {}", &import[..4]),
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Durable {
     pub context: Context,
     /// What became.
     pub records: Vec<Record>,
+    /// Whether its server had been given a fault by then.
+    pub hurt: bool,
 }
 
 /// Counts of what happened to a history.
@@ -168,6 +170,11 @@ impl Disk {
     pub fn heal(&self) {
         *self.faults.lock() = Faults::default();
         self.busy_storm.store(false, Relaxed);
+    }
+
+    /// One in how many reads fails at present; 0 is none.
+    pub fn read_fails(&self) -> usize {
+        self.faults.lock().read_fails
     }
 
     /// Makes every write busy, or ends that.
@@ -372,7 +379,7 @@ fn apply(handle: &Handle, batch: &Batch) -> Result<(), Bytes> {
                 executor.note(key);
                 executor.note(value);
                 if key.starts_with(keys::JOURNAL) {
-                    contents.log(handle.life.number, key, value);
+                    contents.log(&handle.life, key, value);
                 }
                 if **key == *keys::EPOCH {
                     handle.life.base.store(contents.mutations.len() as u64, Relaxed);
@@ -396,7 +403,8 @@ fn apply(handle: &Handle, batch: &Batch) -> Result<(), Bytes> {
 }
 
 impl Contents {
-    fn log(&mut self, life: u32, key: &Bytes, value: &Bytes) {
+    fn log(&mut self, life: &Life, key: &Bytes, value: &Bytes) {
+        let hurt = life.hurt.load(Relaxed);
         let number = u64::from_be_bytes(key[keys::JOURNAL.len()..].try_into().unwrap_or_default());
         let row = match Row::decode(value.clone()) {
             Ok(row) => row,
@@ -407,7 +415,8 @@ impl Contents {
             if !request.is_empty() && self.requests.insert(request.clone(), self.mutations.len()).is_some() {
                 self.complaints.push(format!("request {request} was made twice"));
             }
-            self.mutations.push(Arc::new(Durable { life, row: number, context, records }));
+            let life = life.number;
+            self.mutations.push(Arc::new(Durable { life, row: number, context, records, hurt }));
         }
     }
 }

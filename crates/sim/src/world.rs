@@ -1,23 +1,30 @@
 //! One history: clients that ask for anything at any time, and what befalls the servers meanwhile.
 
 use crate::check;
-use crate::executor::{Executor, Process, SimClock, SimTasks};
+use crate::executor::{Executor, Process, SimClock, SimTasks, of_this_thread};
 use crate::history::{Call, History, Outcome, leaves_unknown};
-use crate::ops::{self, Answer, At, Condition, MAIN, Op, Scope, Upload};
+use crate::ops::{self, Answer, At, Condition, Doing, MAIN, Op, Parts, Scope, Source, Upload};
+use crate::outside::{Folder, Outside};
 use crate::stores::{Counts, Disk, Faults, Life};
 use bytes::Bytes;
 use futures::channel::oneshot;
-use millpond_engine::{Actor, Engine, Kind, MergeStrategy, Options};
+use millpond_engine::{Actor, Engine, FsckRequest, Kind, MergeStrategy, Options, Stores, Watch};
 use millpond_testkit::{Seeded, model};
 use millpond_types::{CommitId, RepositoryName};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
+/// A branch on which seldom anything is staged, so that imports succeed.
+const QUIET: &str = "quiet";
 /// The clients and whoever keeps the servers up: nobody kills these.
 const OUTSIDE: Process = Process(0);
 /// A call that takes longer hangs, in nanoseconds.
 const CALL_NANOS_MAX: u64 = 600_000_000_000;
+/// One in so many histories has trees of several leaves: their checks take long.
+const LARGE_ONE_IN: usize = 100;
+/// What is imported then begins with this.
+const LARGE: &str = "large/";
 /// How often a server that does not come up is started again before that is a defect.
 const STARTS_MAX: usize = 50;
 
@@ -38,6 +45,12 @@ pub struct Plan {
     pub takeovers: bool,
     /// Different keys.
     pub keys: usize,
+    /// Objects of an import at the beginning: enough for trees of several leaves, or none.
+    pub imported: u32,
+    /// Changes after which an import notes how far it is.
+    pub import_step_changes: usize,
+    /// Whether parts of uploads are large enough for an upload of several.
+    pub large_parts: bool,
     /// Options of the engine.
     pub memtable_entries_max: usize,
     /// See there.
@@ -68,6 +81,9 @@ impl Plan {
             crashes: rng.below(4) > 0,
             takeovers: rng.below(3) == 0,
             keys: 3 + rng.below(25),
+            imported: if rng.below(LARGE_ONE_IN) == 0 { 2_000 + rng.below(2_000) as u32 } else { 0 },
+            import_step_changes: *rng.pick(&[1, 3, 10, 1000]),
+            large_parts: rng.below(16) == 0,
             memtable_entries_max: *rng.pick(&[1, 2, 4, 8, 1000]),
             checkpoint_rows: *rng.pick(&[2, 5, 20, 1000]),
             node_cache_bytes: *rng.pick(&[1, 128 << 20]),
@@ -132,9 +148,23 @@ struct Server {
     acknowledged: Arc<AtomicUsize>,
 }
 
+/// The one backup that is being made. Its death with its server ends it.
+struct BackingUp(Arc<World>);
+
+impl Drop for BackingUp {
+    fn drop(&mut self) {
+        self.0.backing_up.store(false, Relaxed);
+    }
+}
+
 struct World {
     executor: Executor,
     disk: Arc<Disk>,
+    /// Where backups go.
+    vault: Arc<Disk>,
+    backing_up: AtomicBool,
+    /// Nothing is to happen by itself any more.
+    ending: AtomicBool,
     clock: Arc<SimClock>,
     random: Arc<Seeded>,
     plan: Plan,
@@ -175,6 +205,9 @@ pub fn run(seed: u64, plan: &Plan) -> Result<Report, Box<Failure>> {
         crashes: AtomicUsize::new(0),
         takeovers: AtomicUsize::new(0),
         dropped: AtomicUsize::new(0),
+        vault: Disk::new(&executor, Faults::default()),
+        backing_up: AtomicBool::new(false),
+        ending: AtomicBool::new(false),
         executor: executor.clone(),
         disk,
     });
@@ -224,11 +257,15 @@ impl World {
             Op::CreateRepository,
             Op::CreateBranch { branch: "dev".into(), source: At::Branch(MAIN.into()) },
             Op::CreateBranch { branch: "exp".into(), source: At::Branch(MAIN.into()) },
+            Op::CreateBranch { branch: QUIET.into(), source: At::Branch(MAIN.into()) },
         ]
         .into_iter()
         .enumerate()
         {
             self.call(0, format!("first-{n}"), None, "lake", op).await;
+        }
+        if self.plan.imported > 0 {
+            self.import_much().await;
         }
         for client in 0..self.plan.clients {
             let world = self.clone();
@@ -236,15 +273,19 @@ impl World {
                 world.client(client).await;
                 world.running.fetch_sub(1, Relaxed);
             };
-            self.executor.spawn(OUTSIDE, Box::pin(work));
+            self.executor.spawn(OUTSIDE, of_this_thread(work));
         }
         self.befall().await?;
         if let Some(broken) = self.broken.lock().take() {
             return Err(broken);
         }
-        // The end: everything dies once more, and what is left must be right without any help.
+        // The end: imports may come to theirs.
         self.disk.heal();
         self.kill_all("the end");
+        self.end_imports().await?;
+        // Everything dies once more, and what is left must be right without any help.
+        self.kill_all("no more imports");
+        self.ending.store(true, Relaxed);
         let server = self.start(false).await?;
         let calls = self.history.lock().calls.clone();
         let checked = check::replay(&self.disk, &calls)?;
@@ -255,9 +296,105 @@ impl World {
         self.kill_all("once more");
         let server = self.start(false).await?;
         checked.against(&server.engine).await?;
+        let watch = Watch::new();
+        let proved = server.engine.fsck(FsckRequest::default(), watch.clone()).await;
+        proved.map_err(|e| format!("the last check failed: {e}"))?;
+        if let Some(defect) = ops::defects(&watch).into_iter().next() {
+            return Err(format!("the last check found {defect}"));
+        }
+        drop(server);
+        self.restore(&calls).await?;
         match self.disk.complaints().into_iter().next() {
             Some(complaint) => Err(complaint),
             None => Ok(()),
+        }
+    }
+
+    /// Fills the trees of the branches before anybody works on them, if it can.
+    async fn import_much(self: &Arc<Self>) {
+        let folder = Folder { version: 1, count: self.plan.imported };
+        let sources = vec![Source { folder, destination: LARGE.into() }];
+        let op = Op::Import { branch: MAIN.into(), sources };
+        let outcome = self.call(0, "first-import".into(), None, "lake", op).await;
+        let Outcome::Done(Answer::Import(import)) = outcome else { return };
+        for n in 0..100 {
+            self.executor.sleep(20_000_000).await;
+            let op = Op::ImportStatus { import: import.clone() };
+            let doing = self.call(0, format!("first-status-{n}"), None, "lake", op).await;
+            if !matches!(doing, Outcome::Done(Answer::Imported(Doing::Running)) | Outcome::Unknown(_)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for all imports that were begun.
+    async fn end_imports(&self) -> Result<(), String> {
+        let begun: Vec<(String, String)> = {
+            let history = self.history.lock();
+            let begun = history.calls.iter().filter_map(|call| match &call.outcome {
+                Outcome::Done(Answer::Import(import)) => Some((call.repo.clone(), import.clone())),
+                _ => None,
+            });
+            begun.collect()
+        };
+        let asked = self.history.lock().calls.iter().any(|call| matches!(call.op, Op::Import { .. }));
+        if !asked {
+            return Ok(());
+        }
+        let server = self.start(false).await?;
+        // Also those whose answer was lost.
+        self.executor.sleep(20_000_000_000).await;
+        for (repo, import) in begun {
+            let name = RepositoryName::parse(&repo).expect("the simulation's names are valid");
+            match ops::doing(&server.engine, &name, &import).await {
+                Ok(Doing::Running) => return Err(format!("import {import} does not end")),
+                Err(error) if !matches!(error.kind, Kind::NotFound(_)) => {
+                    return Err(format!("import {import}: {error}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The last backup, if there is one, is all that was stored at its row.
+    async fn restore(&self, calls: &[Call]) -> Result<(), String> {
+        if !calls.iter().any(|call| matches!(call.outcome, Outcome::Done(Answer::BackedUp(_)))) {
+            return Ok(());
+        }
+        self.kill_all("restored");
+        let life = Life::new(self.lives.fetch_add(1, Relaxed) as u32 + 1);
+        let restored = Disk::new(&self.executor, Faults::default());
+        let stores = |disk: &Arc<Disk>| Stores { kv: disk.kv(&life), blobs: disk.blobs(&life) };
+        let watch = Watch::new();
+        let report = millpond_engine::restore(&stores(&self.vault), &stores(&restored), &watch).await;
+        let report = report.map_err(|e| format!("the backup cannot be restored: {e}"))?;
+        if let Some(defect) = ops::defects(&watch).into_iter().next() {
+            return Err(format!("of the backup is damaged: {defect}"));
+        }
+        let expected = check::as_of(&self.disk, calls, report.upto_row)?;
+        let Stores { kv, blobs } = stores(&restored);
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let engine = Engine::open(kv, blobs, clock, random, self.options(&life)).await;
+        let engine = engine.map_err(|e| format!("what was restored cannot be opened: {e}"))?;
+        expected.against(&engine).await.map_err(|e| format!("restored as of row {}: {e}", report.upto_row))
+    }
+
+    fn options(&self, life: &Arc<Life>) -> Options {
+        let tasks = SimTasks { executor: self.executor.clone(), process: life.process };
+        Options {
+            node_cache_bytes: self.plan.node_cache_bytes,
+            memtable_entries_max: self.plan.memtable_entries_max,
+            checkpoint_rows: self.plan.checkpoint_rows,
+            // A large import is not noted at each object.
+            import_step_changes: self.plan.import_step_changes.max(self.plan.imported as usize / 8),
+            tasks: Arc::new(tasks),
+            origin: Arc::new(Outside {
+                executor: self.executor.clone(),
+                life: life.clone(),
+                disk: self.disk.clone(),
+            }),
+            ..Default::default()
         }
     }
 
@@ -284,6 +421,7 @@ impl World {
     fn crash(&self, process: Process, life: u32, why: &str) {
         self.note(format!("DEAD server {life}: {why}"));
         self.disk.crash(process);
+        self.vault.crash(process);
         self.executor.kill(process);
         self.crashes.fetch_add(1, Relaxed);
     }
@@ -301,14 +439,7 @@ impl World {
         for _ in 0..STARTS_MAX {
             let number = self.lives.fetch_add(1, Relaxed) as u32 + 1;
             let life = Life::new(number);
-            let tasks = SimTasks { executor: self.executor.clone(), process: life.process };
-            let options = Options {
-                node_cache_bytes: self.plan.node_cache_bytes,
-                memtable_entries_max: self.plan.memtable_entries_max,
-                checkpoint_rows: self.plan.checkpoint_rows,
-                tasks: Arc::new(tasks),
-                ..Default::default()
-            };
+            let options = self.options(&life);
             let (kv, blobs) = (self.disk.kv(&life), self.disk.blobs(&life));
             let (clock, random) = (self.clock.clone(), self.random.clone());
             let (sender, receiver) = oneshot::channel();
@@ -324,6 +455,9 @@ impl World {
             }
             match receiver.await {
                 Ok(Ok(engine)) => {
+                    if !self.ending.load(Relaxed) {
+                        engine.resume_imports();
+                    }
                     self.note(format!("server {number} is up"));
                     let acknowledged = Arc::new(AtomicUsize::new(life.base.load(Relaxed) as usize));
                     let server = Server { life, engine, acknowledged };
@@ -397,15 +531,20 @@ impl World {
 
     async fn client(self: &Arc<Self>, client: usize) {
         let rng = self.executor.rng.clone();
-        let mut uploads: Vec<(String, Upload, Vec<Bytes>)> = Vec::new();
+        let mut uploads: Vec<(String, Upload, Parts)> = Vec::new();
+        let mut imports: Vec<(String, String)> = Vec::new();
         for n in 0..self.plan.requests {
             self.executor.sleep(rng.below(*rng.pick(&[100_000, 3_000_000])) as u64).await;
             let repo = if self.executor.once_in(8) { "pond" } else { "lake" };
-            let op = self.draw(repo, &uploads);
+            let op = self.draw(repo, &uploads, &imports);
             let repo = match &op {
                 Op::Part { upload, .. } | Op::Complete { upload, .. } | Op::Abort { upload } => {
                     let known = uploads.iter().find(|(_, u, _)| u.id == upload.id);
                     known.map_or(repo.to_owned(), |(repo, ..)| repo.clone())
+                }
+                Op::ImportStatus { import } | Op::ImportCancel { import } => {
+                    let known = imports.iter().find(|(_, known)| known == import);
+                    known.map_or(repo.to_owned(), |(repo, _)| repo.clone())
                 }
                 _ => repo.to_owned(),
             };
@@ -423,16 +562,23 @@ impl World {
                             (_, Answer::Commit(id)) => self.commits.lock().push((repo.clone(), id)),
                             (Op::BeginUpload { branch, path }, Answer::Upload(id)) => {
                                 let upload = Upload { id, branch: branch.clone(), path: path.clone() };
-                                uploads.push((repo.clone(), upload, vec![]));
+                                uploads.push((repo.clone(), upload, Parts::new()));
                             }
-                            (Op::Part { upload, body, .. }, _) => {
+                            (_, Answer::Import(import)) => imports.push((repo.clone(), import)),
+                            (Op::Part { upload, number, body }, _) => {
                                 for (_, known, parts) in &mut uploads {
                                     if known.id == upload.id {
-                                        *parts = vec![body.clone()];
+                                        parts.insert(*number, body.clone());
                                     }
                                 }
                             }
                             _ => {}
+                        }
+                        if keyed && self.executor.once_in(3) {
+                            // Sent twice, and who knows what happened meanwhile.
+                            self.executor.sleep(rng.below(200_000_000) as u64).await;
+                            let request = format!("{client}-{n}again");
+                            self.call(client, request, key.clone(), &repo, op.clone()).await;
                         }
                         break;
                     }
@@ -485,12 +631,21 @@ impl World {
         let number = self.history.lock().begin(self.executor.now(), call);
         let (sender, receiver) = oneshot::channel();
         let name = RepositoryName::parse(repo).expect("the simulation's names are valid");
-        let (engine, changing) = (server.engine.clone(), op.clone());
+        let (engine, asked) = (server.engine.clone(), op.clone());
+        let vault = Stores { kv: self.vault.kv(&server.life), blobs: self.vault.blobs(&server.life) };
+        let turn = (op == Op::Backup).then(|| BackingUp(self.clone()));
         let handler = async move {
-            let _ = sender.send(ops::perform(&engine, &name, &actor, changing).await);
+            let done = match asked {
+                Op::Backup => ops::back_up(&engine, &vault).await,
+                asked => ops::perform(&engine, &name, &actor, asked).await,
+            };
+            drop(turn);
+            let _ = sender.send(done);
         };
-        let task = self.executor.spawn(server.life.process, Box::pin(handler));
-        let patience = if self.plan.dropped > 0 && self.executor.once_in(self.plan.dropped) {
+        let task = self.executor.spawn(server.life.process, of_this_thread(handler));
+        // A backup is no request of a connection.
+        let is_dropped = self.plan.dropped > 0 && op != Op::Backup;
+        let patience = if is_dropped && self.executor.once_in(self.plan.dropped) {
             let most = *self.executor.rng.pick(&[100_000, 2_000_000, 20_000_000]);
             self.executor.rng.below(most) as u64
         } else {
@@ -526,6 +681,13 @@ impl World {
                 Outcome::Unknown("dropped")
             }
         };
+        if let Outcome::Done(Answer::Defects(found)) = &outcome
+            && let Some(defect) = found.first()
+            && !found.iter().any(|defect| defect.contains("simulated"))
+            && !self.fenced(&server)
+        {
+            self.break_off(format!("{request} found {defect}"));
+        }
         if let Outcome::Done(_) = outcome
             && let Some(position) = self.disk.position(&request)
         {
@@ -546,11 +708,19 @@ impl World {
         self.broken.lock().get_or_insert(what);
     }
 
-    fn draw(&self, repo: &str, uploads: &[(String, Upload, Vec<Bytes>)]) -> Op {
+    fn draw(&self, repo: &str, uploads: &[(String, Upload, Parts)], imports: &[(String, String)]) -> Op {
         let rng = &self.executor.rng;
         let keys = model::hostile_keys();
-        let path = || keys[rng.below(self.plan.keys.min(keys.len()))].clone();
-        let branch = || (*rng.pick(&[MAIN, MAIN, MAIN, "dev", "exp", "try"])).to_owned();
+        let path = || match self.plan.imported as usize {
+            count if count > 0 && rng.below(2) == 0 => {
+                format!("{LARGE}{:04}", rng.below(count + 9)).into_bytes()
+            }
+            _ => keys[rng.below(self.plan.keys.min(keys.len()))].clone(),
+        };
+        let branch = || match rng.below(20) {
+            0 => QUIET.to_owned(),
+            _ => (*rng.pick(&[MAIN, MAIN, MAIN, "dev", "exp", "try"])).to_owned(),
+        };
         let tag = || (*rng.pick(&["t1", "t2"])).to_owned();
         let commit = || {
             let known = self.commits.lock();
@@ -590,7 +760,7 @@ impl World {
             let squash = matches!(source, At::Commit(_)) && rng.below(3) == 0;
             Op::Merge { source, dest: branch(), wins, squash }
         };
-        match rng.below(60) {
+        match rng.below(63) {
             0..=12 => {
                 let condition = match rng.below(8) {
                     0..=1 => Condition::Absent,
@@ -646,18 +816,49 @@ impl World {
                 let upload = upload.clone();
                 match rng.below(6) {
                     0 => Op::Abort { upload },
-                    1..=3 if !parts.is_empty() => Op::Complete { upload, parts: parts.clone() },
+                    1..=3 if !parts.is_empty() => {
+                        let mut parts = parts.clone();
+                        if rng.below(4) == 0 {
+                            parts.pop_first();
+                        }
+                        Op::Complete { upload, parts }
+                    }
                     _ => {
-                        let body = Bytes::from(format!("part {}", rng.below(1_000_000)));
-                        Op::Part { upload, number: 1, body }
+                        let body = match self.plan.large_parts {
+                            true if rng.below(3) > 0 => ops::large_part(rng.below(2)),
+                            _ => Bytes::from(format!("part {}", rng.below(1_000_000))),
+                        };
+                        let number =
+                            if self.plan.large_parts { 1 + rng.below(3) } else { 1 + rng.below(5) / 4 };
+                        Op::Part { upload, number: number as u32, body }
                     }
                 }
             }
+            48..=51 if self.plan.imported > 0 => Op::List { at: at(), page: *rng.pick(&[300, 1000]) },
             48..=51 => Op::List { at: at(), page: *rng.pick(&[1, 3, 100]) },
             52..=54 => Op::Get { at: at(), path: path() },
             55 => Op::Uncommitted { branch: branch() },
             56 => Op::Branches,
             57 => Op::Tags,
+            58 if rng.below(4) == 0 => Op::Check { quick: rng.below(2) == 0 },
+            58 if rng.below(3) == 0 && !self.backing_up.swap(true, Relaxed) => Op::Backup,
+            60 => {
+                let source = |_| {
+                    let destination = *rng.pick(&["", "a/", "orders", "b/c", "b/", LARGE]);
+                    let count = match destination {
+                        LARGE if self.plan.imported > 0 => self.plan.imported,
+                        _ => rng.below(20) as u32,
+                    };
+                    let folder = Folder { version: 1 + rng.below(4) as u32, count };
+                    Source { folder, destination: destination.into() }
+                };
+                let branch = if rng.below(2) == 0 { QUIET.to_owned() } else { branch() };
+                Op::Import { branch, sources: (0..1 + rng.below(5) / 3).map(source).collect() }
+            }
+            61..=62 if !imports.is_empty() => {
+                let import = rng.pick(&imports[imports.len().saturating_sub(3)..]).1.clone();
+                if rng.below(5) == 0 { Op::ImportCancel { import } } else { Op::ImportStatus { import } }
+            }
             _ => Op::Log { branch: branch() },
         }
     }

@@ -1,11 +1,13 @@
-//! What commits and merges must do, simple enough to be obviously right: a `BTreeMap` per commit. The engine's
+//! What commits and merges must do, simple enough to be obviously right: an ordered map per commit. The engine's
 //! own model test and the simulation compare the engine with it.
 
+use imbl::ordmap::DiffItem;
 use millpond_types::CommitId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The objects of one state by path. `V` is whatever tells two contents apart.
-pub type Files<V> = BTreeMap<Vec<u8>, V>;
+/// The objects of one state by path. `V` is whatever tells two contents apart. States share what they have in common,
+/// so that there may be thousands of objects in hundreds of states.
+pub type Files<V> = imbl::OrdMap<Vec<u8>, V>;
 
 /// Who wins where both sides of a merge changed a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,20 +95,22 @@ impl<V> std::ops::Index<CommitId> for History<V> {
     }
 }
 
-/// `None` when two sides changed a path differently and nobody wins.
+/// The destination with what the source has changed since the base. `None` when two sides changed a path differently
+/// and nobody wins.
 pub fn merge<V: Clone + PartialEq>(
     base: &Files<V>,
     dest: &Files<V>,
     source: &Files<V>,
     wins: Wins,
 ) -> Option<Files<V>> {
-    let mut merged = Files::new();
-    let paths: BTreeSet<_> = base.keys().chain(dest.keys()).chain(source.keys()).collect();
-    for path in paths {
+    let mut merged = dest.clone();
+    for change in base.diff(source) {
+        let path = match change {
+            DiffItem::Add(path, _) | DiffItem::Remove(path, _) => path,
+            DiffItem::Update { new: (path, _), .. } => path,
+        };
         let (b, d, s) = (base.get(path), dest.get(path), source.get(path));
-        let winner = if d == s || b == s {
-            d
-        } else if b == d {
+        let winner = if b == d || d == s {
             s
         } else {
             match wins {
@@ -115,18 +119,33 @@ pub fn merge<V: Clone + PartialEq>(
                 Wins::Dest => d,
             }
         };
-        if let Some(value) = winner {
-            merged.insert(path.clone(), value.clone());
-        }
+        match winner {
+            Some(value) => merged.insert(path.clone(), value.clone()),
+            None => merged.remove(path),
+        };
     }
     Some(merged)
 }
 
 /// `from`, but with `to`'s state of every path that is hit.
-pub fn with_paths_of<V: Clone>(from: &Files<V>, to: &Files<V>, hit: impl Fn(&[u8]) -> bool) -> Files<V> {
-    let kept = from.iter().filter(|(path, _)| !hit(path));
-    let taken = to.iter().filter(|(path, _)| hit(path));
-    kept.chain(taken).map(|(path, value)| (path.clone(), value.clone())).collect()
+pub fn with_paths_of<V: Clone + PartialEq>(
+    from: &Files<V>,
+    to: &Files<V>,
+    hit: impl Fn(&[u8]) -> bool,
+) -> Files<V> {
+    let mut files = from.clone();
+    for change in from.diff(to) {
+        match change {
+            DiffItem::Add(path, value) | DiffItem::Update { new: (path, value), .. } if hit(path) => {
+                files.insert(path.clone(), value.clone());
+            }
+            DiffItem::Remove(path, _) if hit(path) => {
+                files.remove(path);
+            }
+            _ => {}
+        }
+    }
+    files
 }
 
 /// Keys that have broken other systems, in a space small enough that histories meet.

@@ -150,7 +150,7 @@ async fn rounds(options: &Options, seed: u64, setup: &Setup, disk: Option<&Disk>
         workers.iter_mut().for_each(Worker::begin_round);
         // The server is needed for the kill while the clients use the site: they get one of their own.
         let site = Site::new(server.site.address, setup.keys.clone());
-        let load = join_all(workers.iter_mut().map(|worker| worker.work(&site, &struck, None)));
+        let load = join_all(workers.iter_mut().map(|worker| worker.work(&site, &struck, &|| false)));
         // What ext4's journal holds may or may not reach the disk.
         let flush = chance.one_in(2);
         let powerless = chance.below(POWERLESS_MS_MAX);
@@ -240,12 +240,16 @@ async fn repository_is_there(server: &Server) -> Result<bool> {
 }
 
 async fn create_branches(server: &Server, workers: &[Worker]) -> Result<()> {
-    let mut connection = Connection::new(server.site.address);
     for worker in workers {
-        let body = json!({"name": worker.work_branch(), "source": "main"});
-        let request = server.site.api("POST", &format!("/repositories/{REPOSITORY}/branches"), Some(&body));
-        connection.exchange(&request).await?.success().context("create a branch")?;
+        create_branch(server, &worker.work_branch()).await?;
     }
+    Ok(())
+}
+
+async fn create_branch(server: &Server, name: &str) -> Result<()> {
+    let body = json!({"name": name, "source": "main"});
+    let request = server.site.api("POST", &format!("/repositories/{REPOSITORY}/branches"), Some(&body));
+    Connection::new(server.site.address).exchange(&request).await?.success().context("create a branch")?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 use super::check::{Depth, Findings};
 use super::disk::Disk;
 use super::worker::{REPOSITORY, Worker};
-use super::{check_all, create_branches, create_repository};
+use super::{check_all, create_branch, create_branches, create_repository};
 use crate::chance::Chance;
 use crate::machine::Machine;
 use crate::server::{Server, Setup, injecting};
@@ -30,6 +30,9 @@ const HUNG: Duration = Duration::from_secs(4);
 const SMALL_DISK_BYTES: u64 = 128 << 20;
 const LEFT_BYTES: u64 = 12 << 20;
 const FILL_MAX: Duration = Duration::from_secs(60);
+/// The branch of the writes that belong to no client. Not `main`: what is staged there has every merge into it refused,
+/// and rightly.
+const PROBES: &str = "probes";
 /// How soon writing must go on once there is room.
 const ROOM_NOTICED_MAX: Duration = Duration::from_secs(10);
 
@@ -46,9 +49,6 @@ pub struct Options {
     /// Chooses operations and bodies.
     #[arg(long, default_value = "1")]
     seed: u64,
-    /// Leave out the disk that fills up.
-    #[arg(long)]
-    not_full: bool,
     /// Keep everything in this folder, which must exist and be empty, instead of a temporary one.
     #[arg(long, value_name = "FOLDER")]
     data: Option<std::path::PathBuf>,
@@ -97,11 +97,9 @@ impl Fault {
 }
 
 /// What the full disk did.
-#[derive(Default)]
 struct Full {
     acknowledged: u64,
     refused: u64,
-    hung: usize,
     room_noticed: Duration,
 }
 
@@ -130,7 +128,6 @@ pub async fn sickdisk(options: &Options) -> Result<ExitCode> {
         eprintln!("skipped, no system call failed: strace is not installed or not allowed here");
     }
     match Disk::unavailable(&setup.folder) {
-        _ if options.not_full => {}
         Some(why) => eprintln!("skipped, no disk was filled: {why}"),
         None => full_disk(&setup.beside("full")?, options.seed, &mut tally).await.context("the full disk")?,
     }
@@ -214,57 +211,56 @@ async fn one_fault(setup: &Setup, fault: &Fault, seed: u64, tally: &mut Tally) -
     server.stop().await
 }
 
-/// Fills the disk, looks, makes room, goes on without a restart, looks again.
+/// Fills the disk under load, looks, makes room. The load goes on without a restart, and what waited is answered.
 async fn full_disk(setup: &Setup, seed: u64, tally: &mut Tally) -> Result<()> {
     let mut chance = Chance::new(seed);
     let _disk = Disk::create(&setup.folder.join("disk.img"), &setup.data(), SMALL_DISK_BYTES)?;
     let ballast = setup.data().join("ballast");
     let (mut server, mut workers) = populated(setup, seed).await?;
+    // The last client stands by: what it has written is read while the disk is full.
+    let (busy, reader) = workers.split_at_mut(CLIENTS - 1);
     let disk = rustix::fs::statvfs(setup.data().as_path())?;
     let ballast_bytes = (disk.f_bavail * disk.f_frsize).saturating_sub(LEFT_BYTES);
     std::fs::write(&ballast, vec![0; ballast_bytes as usize])?;
-    let mut full = Full::default();
+    let over = Cell::new(false);
     let never = Cell::new(None);
-    let begun = Instant::now();
-    // Until most of what is sent is refused.
-    loop {
-        let before: u64 = workers.iter().map(|worker| worker.deferred).sum();
-        load(&server.site, &mut workers, &never, Instant::now() + Duration::from_millis(500)).await;
-        let after: u64 = workers.iter().map(|worker| worker.deferred).sum();
-        let hung = workers.iter().filter(|worker| worker.pending.is_some()).count();
-        if after - before > 50 || hung > 0 {
-            break;
+    let is_over = || over.get();
+    let load = join_all(busy.iter_mut().map(|worker| worker.work(&server.site, &never, &is_over)));
+    let accident = async {
+        let begun = Instant::now();
+        while put(&server.site, "large").await.is_ok_and(|answer| answer.is_success()) {
+            ensure!(begun.elapsed() < FILL_MAX, "the disk did not fill up");
         }
-        ensure!(begun.elapsed() < FILL_MAX, "the disk did not fill up");
-    }
-    full.refused = workers.iter().map(|worker| worker.deferred).sum();
-    full.hung = workers.iter().filter(|worker| worker.pending.is_some()).count();
-    // Reads go on: everything of the clients that have all their answers, byte by byte.
-    let (mut answered, mut waiting): (Vec<Worker>, Vec<Worker>) =
-        workers.into_iter().partition(|worker| worker.pending.is_none());
-    check_all(&server, &mut answered, Depth::Everything, &mut chance, &mut tally.findings).await?;
-    let refused = put(&server.site, "large").await;
-    std::fs::remove_file(&ballast)?;
-    let room = Instant::now();
-    while !put(&server.site, "room").await?.is_success() {
-        if room.elapsed() > ROOM_NOTICED_MAX {
-            tally
-                .wrong
-                .push(format!("no write succeeds although there is room; the full disk said {refused:?}"));
-            break;
+        tokio::time::sleep(LOAD).await;
+        let findings = &mut tally.findings;
+        check_all(&server, reader, Depth::Everything, &mut chance, findings).await?;
+        std::fs::remove_file(&ballast)?;
+        let room = Instant::now();
+        while !put(&server.site, "room").await.is_ok_and(|answer| answer.is_success()) {
+            if room.elapsed() > ROOM_NOTICED_MAX {
+                tally.wrong.push("no write succeeds although there is room".to_owned());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    full.room_noticed = room.elapsed();
-    load(&server.site, &mut answered, &never, Instant::now() + LOAD).await;
+        let room_noticed = room.elapsed();
+        tokio::time::sleep(LOAD * 2).await;
+        over.set(true);
+        Ok(room_noticed)
+    };
+    let end = async {
+        let (_, noticed) = tokio::join!(load, accident);
+        noticed
+    };
+    let room_noticed = tokio::time::timeout(FILL_MAX + ROOM_NOTICED_MAX, end)
+        .await
+        .context("a request has no answer although there is room")??;
+    let refused = workers.iter().map(|worker| worker.deferred).sum();
     server.kill()?;
     server = Server::start(setup, "/repositories", 200).await?;
-    workers = answered;
-    workers.append(&mut waiting);
     let before = tally.acknowledged;
     settle(&server, &mut workers, &mut chance, tally).await?;
-    full.acknowledged = tally.acknowledged - before;
-    tally.full = Some(full);
+    tally.full = Some(Full { acknowledged: tally.acknowledged - before, refused, room_noticed });
     server.stop().await
 }
 
@@ -274,13 +270,15 @@ async fn populated(setup: &Setup, seed: u64) -> Result<(Server, Vec<Worker>)> {
     let head = create_repository(&server).await?;
     let mut workers: Vec<Worker> = (0..CLIENTS).map(|number| Worker::new(number, seed, &head)).collect();
     create_branches(&server, &workers).await?;
+    create_branch(&server, PROBES).await?;
     load(&server.site, &mut workers, &Cell::new(None), Instant::now() + LOAD / 4).await;
     Ok((server, workers))
 }
 
 async fn load(site: &Site, workers: &mut [Worker], struck: &Cell<Option<Instant>>, until: Instant) {
     let hung = tokio::time::Instant::from_std(until + HUNG);
-    let work = |worker| tokio::time::timeout_at(hung, Worker::work(worker, site, struck, Some(until)));
+    let is_over = || Instant::now() >= until;
+    let work = |worker| tokio::time::timeout_at(hung, Worker::work(worker, site, struck, &is_over));
     join_all(workers.iter_mut().filter(|worker| worker.pending.is_none()).map(work)).await;
 }
 
@@ -307,7 +305,8 @@ async fn ask(site: &Site, path: &str) -> Result<Answer> {
 /// A write that belongs to no client.
 async fn put(site: &Site, key: &str) -> Result<Answer> {
     let body = Bytes::from(vec![7; if key == "large" { 1 << 20 } else { 1000 }]);
-    let request = site.s3_with("PUT", &format!("{REPOSITORY}/main/{key}"), &[], &[], Payload::Unsigned, body);
+    let request =
+        site.s3_with("PUT", &format!("{REPOSITORY}/{PROBES}/{key}"), &[], &[], Payload::Unsigned, body);
     let answer = tokio::time::timeout(HUNG, Connection::new(site.address).exchange(&request)).await;
     answer.context("no answer to a write")?
 }
@@ -331,11 +330,9 @@ fn report(tally: &Tally, machine: &Machine) -> String {
     ];
     if let Some(full) = &tally.full {
         lines.push(format!(
-            "full disk                        {} acknowledged, {} refused, {} without an answer; writing again {} ms \
-             after there was room",
+            "full disk                        {} acknowledged, {} refused; writing again {} ms after there was room",
             full.acknowledged,
             full.refused,
-            full.hung,
             full.room_noticed.as_millis()
         ));
     }

@@ -107,10 +107,10 @@ impl Worker {
     }
 
     /// Sends one operation after the other until one fails after the accident, which `struck` tells the moment of.
-    /// A failure before it is the server's fault and is noted. Without a failure it ends at `until`, if that is given.
-    pub async fn work(&mut self, site: &Site, struck: &Cell<Option<Instant>>, until: Option<Instant>) {
+    /// A failure before it is the server's fault and is noted. Without a failure it ends when it `is_over`.
+    pub async fn work(&mut self, site: &Site, struck: &Cell<Option<Instant>>, is_over: &dyn Fn() -> bool) {
         let mut connection = Connection::new(site.address);
-        while until.is_none_or(|until| Instant::now() < until) {
+        while !is_over() {
             let operation = self.choose();
             self.touched.extend(operation.touches());
             self.pending = Some(operation.clone());

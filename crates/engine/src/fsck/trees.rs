@@ -109,10 +109,11 @@ impl Walk<'_> {
         let key = keys::pack(self.uid, number);
         match self.pack_index(&key).await {
             Ok(entries) => {
-                let locate = |e: pack::PackEntry| {
-                    (e.id, Location { pack: number, offset: e.offset, len: e.len, base: None })
-                };
-                self.index.extend(entries.into_iter().map(locate));
+                for e in entries {
+                    // A node may be in two packs. What is known of the first by now is not to be forgotten.
+                    let at = Location { pack: number, offset: e.offset, len: e.len, base: None };
+                    self.index.entry(e.id).or_insert(at);
+                }
                 Ok(())
             }
             Err(error) if error.kind == Kind::Internal || error.kind == Kind::Busy => Err(error),
@@ -161,7 +162,10 @@ impl Walk<'_> {
         let wrong = found.iter().filter(|(id, at)| {
             // A node may be in two packs; then either will do.
             self.index.get(*id).is_none_or(|own| {
-                let same_base = own.base == at.base || !self.is_needed(id);
+                // Of a node that could not be read nobody knows what it is an edit of.
+                let is_known =
+                    matches!(self.visited.get(*id), Some(Some(_))) || self.needed_as_base.contains(*id);
+                let same_base = own.base == at.base || !is_known;
                 own.pack == at.pack && ((own.offset, own.len) != (at.offset, at.len) || !same_base)
             })
         });
@@ -281,6 +285,8 @@ impl Walk<'_> {
             }
             let Some(last) = page.last() else { break };
             from = millpond_kv::key_after(&keys::commit(self.uid, last));
+            // Commits of imports that ended since the tables were loaded have rules of their own.
+            self.data.read_new_rules().await?;
             for id in page.iter().filter(|id| ids.binary_search(id).is_err()) {
                 self.one_commit(id).await?;
             }
@@ -528,18 +534,23 @@ impl Walk<'_> {
         Ok(reader.read(at.offset..at.offset + u64::from(at.len)).await.map_err(damaged))
     }
 
-    /// Packs written since the check began: commits that came meanwhile may need them.
+    /// Packs written since the check began: commits that came meanwhile may need them, and writes that had begun
+    /// before it. Those have smaller numbers than some that were there already.
     async fn read_new_packs(&mut self) -> Result<()> {
         let prefix = keys::packs(self.uid);
-        let last = self.packs.keys().next_back().map(|last| keys::pack(self.uid, *last));
-        let after = last.as_ref().map_or("", |key| key.as_str());
-        for (key, size) in self.check.blobs.list(&prefix, after, 10_000).await.map_err(store_error)? {
-            if let Some(number) = keys::pack_number(self.uid, &key) {
-                self.packs.insert(number, size);
-                self.read_pack(number).await?;
+        let mut after = String::new();
+        loop {
+            let page = self.check.blobs.list(&prefix, &after, 10_000).await.map_err(store_error)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = last.as_str().to_owned();
+            for (key, size) in page {
+                if let Some(number) = keys::pack_number(self.uid, &key)
+                    && self.packs.insert(number, size).is_none()
+                {
+                    self.read_pack(number).await?;
+                }
             }
         }
-        Ok(())
     }
 
     fn is_needed(&self, id: &NodeId) -> bool {

@@ -101,6 +101,18 @@ async fn a_backup_under_writes_is_of_one_moment() {
     tokio::join!(writing, backups);
 }
 
+#[tokio::test]
+async fn a_backup_right_after_a_checkpoint_says_up_to_which_row_it_holds_everything() {
+    let world = World::new(75);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"a").await;
+    let before = engine.backup(&empty(), &Watch::default()).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    let after = engine.backup(&empty(), &Watch::default()).await.unwrap();
+    // The checkpoint folds what is staged, which is a row too.
+    assert!(before.upto_row > 0 && after.upto_row > before.upto_row, "{before:?} {after:?}");
+}
+
 /// An object store in which something comes before each blob that is put there.
 struct Tapped {
     blobs: MemoryBlobs,

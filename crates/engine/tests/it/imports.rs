@@ -1,5 +1,6 @@
 //! Imports: what they make of a branch, also beside others, cancelled, and across restarts.
 
+use crate::gate::{Gate, GatedBlobs};
 use crate::support::*;
 use bytes::Bytes;
 use millpond_blob::{BlobError, BlobReader, Blobs, MemoryBlobs};
@@ -382,6 +383,27 @@ async fn a_cancelled_import_makes_nothing_whenever_it_was_cancelled() {
     }
     assert!(cancelled >= 11, "{cancelled} cancelled, {completed} completed");
     assert!(engine.import_cancel(&me(), &repo(), "none").await.is_err());
+}
+
+/// A check of a running server walks commits that are newer than the refs it has loaded.
+#[tokio::test]
+async fn a_check_knows_the_rule_of_an_import_that_ends_while_it_runs() {
+    let (world, place) = world(14);
+    let engine = with_repo(&world).await;
+    fill(&engine, &["a"]).await;
+    place.put("mem://s/x", b"x");
+    // It has loaded the refs when it opens the first pack.
+    let gate = Gate::new();
+    let blobs = Arc::new(GatedBlobs { inner: world.blobs.clone(), gate: gate.clone() });
+    gate.shut();
+    let (kv, tasks, watch) = (world.kv.clone(), world.options.tasks.clone(), Watch::new());
+    let checking = tokio::spawn(fsck(kv, blobs, tasks, FsckRequest::default(), watch.clone()));
+    gate.somebody_waits().await;
+    import(&engine, vec![prefix("mem://s", b"d")]).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    gate.open();
+    checking.await.unwrap().unwrap();
+    assert_eq!(watch.take_defects(), []);
 }
 
 /// A server that dies in the middle: its successor goes on behind the last note, and the tree is the one that an

@@ -148,7 +148,7 @@ impl Run {
                 let prefix = self.rng.pick(&["data/", "a", "orders", ""]).as_bytes().to_vec();
                 let visible = &mut self.model.branches.get_mut(&name).unwrap().visible;
                 let doomed: Vec<_> = visible.keys().filter(|k| k.starts_with(&prefix)).cloned().collect();
-                visible.retain(|k, _| !k.starts_with(&prefix));
+                doomed.iter().for_each(|key| drop(visible.remove(key)));
                 let batch = doomed.iter().map(|k| (path(k), WriteCondition::default())).collect();
                 let failed =
                     self.engine.delete_objects(&me(), &repo(), &branch_name, batch, false).await.unwrap();

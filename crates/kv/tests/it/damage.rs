@@ -80,6 +80,7 @@ async fn flip_everywhere(step: usize) {
         }
     }
     assert!(found > flips / 4, "{found} of {flips} found, {harmless} harmless");
+    eprintln!("{flips} flips, {found} found, {harmless} harmless");
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn a_flipped_bit_is_never_served() {
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn a_flipped_bit_is_never_served_exhaustive() {
-    flip_everywhere(7).await;
+    flip_everywhere(1).await;
 }
 
 #[tokio::test]

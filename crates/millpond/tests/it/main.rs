@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of the binary touch the machine")]
 
 mod history;
+mod liars;
 mod process;
 mod rows;
 mod serve;

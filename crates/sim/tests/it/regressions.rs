@@ -12,6 +12,11 @@ fn seeds_that_found_something() {
         (1431, "an upload was aborted, but the answer was busy"),
         (1506, "the generation of a squash merge counted a parent that it does not have"),
         (1942, "an undo was made, but the answer was busy"),
+        (39, "a check called a node missing whose pack came late"),
+        (116, "a check did not know the rule of an import that had ended meanwhile"),
+        (568, "a check called the index of packs wrong because it could not read a node"),
+        (634, "a backup wrote to a metadata store that had failed"),
+        (900, "a backup's write failed, and the journal went on writing"),
         (1473, "a server went on writing after a failed checkpoint"),
     ] {
         if let Err(failure) = run(seed, &Plan::of(seed)) {
