@@ -4,7 +4,7 @@
 //! so the next verb of a train can build on them at once.
 
 use crate::keys::{self, RepoUid};
-use crate::tasks::{Tasks, Wait, wait_for};
+use crate::tasks::{Places, Tasks, Wait, wait_for};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use millpond_blob::{BlobError, BlobReader, Blobs};
@@ -171,7 +171,7 @@ impl Nodes {
             let packed = if count <= ENCODE_AT_ONCE_MAX {
                 encode()
             } else {
-                self.tasks.run(move |_| encode()).await?
+                self.tasks.run_in(Places::Unbounded, move |_| encode()).await?
             };
             let located = locations(number, &packed.bytes, &packed.index)?;
             self.blobs.put(&keys::pack(self.uid, number), packed.bytes.clone()).await.map_err(store_error)?;

@@ -6,12 +6,24 @@
 use crate::{Error, Kind, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use millpond_types::limits::LONG_WORK_MAX;
+use millpond_types::limits::{LONG_WORK_MAX, ORIGIN_OPENS_MAX};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// Which places long work waits for: what hangs in one kind holds up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// It reads trees: listings, diffs, merges, checks.
+    Trees,
+    /// It waits for a file system of somebody else.
+    Origins,
+    /// It only computes, so it ends by itself. What the journal needs is of this kind: a writer must not stand in
+    /// line behind readers.
+    Unbounded,
+}
 
 /// Long work: runs to its end once it has begun, and may wait for futures on the way.
 pub type LongWork = Box<dyn FnOnce(&dyn Wait) + Send>;
@@ -23,7 +35,7 @@ pub trait Tasks: std::fmt::Debug + Send + Sync + 'static {
     /// Resolves after this time.
     fn pause(&self, how_long: Duration) -> BoxFuture<'static, ()>;
     /// Runs long work away from the tasks that answer requests. Resolves when it is over, also by a panic.
-    fn long(&self, work: LongWork) -> BoxFuture<'static, ()>;
+    fn long(&self, places: Places, work: LongWork) -> BoxFuture<'static, ()>;
 }
 
 /// What long work waits with.
@@ -35,12 +47,14 @@ pub trait Wait: Send + Sync {
 /// The tokio runtime that the engine was opened in.
 #[derive(Debug)]
 pub struct TokioTasks {
-    places: Arc<Semaphore>,
+    trees: Arc<Semaphore>,
+    origins: Arc<Semaphore>,
 }
 
 impl Default for TokioTasks {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(LONG_WORK_MAX)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { trees: places(LONG_WORK_MAX), origins: places(ORIGIN_OPENS_MAX) }
     }
 }
 
@@ -51,13 +65,20 @@ impl Tasks for TokioTasks {
     fn pause(&self, how_long: Duration) -> BoxFuture<'static, ()> {
         tokio::time::sleep(how_long).boxed()
     }
-    fn long(&self, work: LongWork) -> BoxFuture<'static, ()> {
+    fn long(&self, places: Places, work: LongWork) -> BoxFuture<'static, ()> {
         let runtime = tokio::runtime::Handle::current();
         let span = tracing::Span::current();
-        let places = self.places.clone();
+        let places = match places {
+            Places::Trees => Some(self.trees.clone()),
+            Places::Origins => Some(self.origins.clone()),
+            Places::Unbounded => None,
+        };
         async move {
             // The place is given back by the thread: the caller may go away before the work is done.
-            let place = places.acquire_owned().await;
+            let place = match places {
+                Some(places) => Some(places.acquire_owned().await),
+                None => None,
+            };
             let work = move || {
                 span.in_scope(|| work(&runtime));
                 drop(place);
@@ -75,13 +96,22 @@ impl Wait for tokio::runtime::Handle {
 }
 
 impl dyn Tasks {
-    /// Runs long work and gives its result.
+    /// Runs long work on trees and gives its result.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Wait) -> T + Send + 'static,
     ) -> Result<T> {
+        self.run_in(Places::Trees, work).await
+    }
+
+    /// Runs long work of this kind and gives its result.
+    pub(crate) async fn run_in<T: Send + 'static>(
+        &self,
+        places: Places,
+        work: impl FnOnce(&dyn Wait) -> T + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.long(Box::new(move |wait| drop(sender.send(work(wait))))).await;
+        self.long(places, Box::new(move |wait| drop(sender.send(work(wait))))).await;
         receiver.await.map_err(|_| Error::new(Kind::Internal, "long work has panicked"))
     }
 }
@@ -114,5 +144,29 @@ mod tests {
         };
         let all = runtime.block_on(join_all((0..LONG_WORK_MAX * 4).map(one)));
         assert_eq!(all, (0..LONG_WORK_MAX * 4).collect::<Vec<_>>());
+    }
+
+    /// Every place of its kind is held by work that hangs: opening what was imported does not stop listings, and
+    /// neither stops the journal.
+    #[tokio::test]
+    async fn what_hangs_holds_up_nothing_of_another_kind() {
+        let tasks: Arc<dyn Tasks> = Arc::new(TokioTasks::default());
+        let (go, hang) = tokio::sync::watch::channel(());
+        let hang_in = |places: Places, count: usize| {
+            let hanging = (0..count).map(|_| {
+                let (tasks, mut hang) = (tasks.clone(), hang.clone());
+                let wait = async move { drop(hang.changed().await) };
+                tokio::spawn(async move { tasks.run_in(places, move |w| wait_for(w, wait)).await })
+            });
+            hanging.collect::<Vec<_>>()
+        };
+        let mut hanging = hang_in(Places::Origins, ORIGIN_OPENS_MAX + 1);
+        assert_eq!(tasks.run(|_| 1).await.expect("not held up"), 1);
+        hanging.extend(hang_in(Places::Trees, LONG_WORK_MAX + 1));
+        assert_eq!(tasks.run_in(Places::Unbounded, |_| 2).await.expect("not held up"), 2);
+        drop(go);
+        for done in join_all(hanging).await {
+            done.expect("no panic").expect("done");
+        }
     }
 }

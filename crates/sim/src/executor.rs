@@ -7,7 +7,7 @@
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use futures::future::BoxFuture;
-use millpond_engine::tasks::{LongWork, Tasks, Wait};
+use millpond_engine::tasks::{LongWork, Places, Tasks, Wait};
 use millpond_testkit::Seeded;
 use millpond_types::{Clock, Timestamp};
 use parking_lot::Mutex;
@@ -337,7 +337,7 @@ impl Tasks for SimTasks {
     fn pause(&self, how_long: Duration) -> BoxFuture<'static, ()> {
         Box::pin(self.executor.sleep(how_long.as_nanos() as u64))
     }
-    fn long(&self, work: LongWork) -> BoxFuture<'static, ()> {
+    fn long(&self, _places: Places, work: LongWork) -> BoxFuture<'static, ()> {
         // A task of its own: like work on a thread it goes on when the one who asked for it has gone.
         let (sender, receiver) = futures::channel::oneshot::channel();
         let executor = self.executor.clone();
@@ -470,10 +470,13 @@ mod tests {
         let tasks = SimTasks { executor: executor.clone(), process: Process(1) };
         for nanos in [1_000_000, 900_000_000] {
             let (done, slow) = (done.clone(), executor.clone());
-            let work = tasks.long(Box::new(move |wait| {
-                wait.wait(std::pin::pin!(slow.sleep(nanos)));
-                *done.lock() += 1;
-            }));
+            let work = tasks.long(
+                Places::Trees,
+                Box::new(move |wait| {
+                    wait.wait(std::pin::pin!(slow.sleep(nanos)));
+                    *done.lock() += 1;
+                }),
+            );
             executor.spawn(Process(1), work);
         }
         let killing = executor.clone();

@@ -147,6 +147,9 @@ limits! {
     /// Pieces of long work (cold listings, diffs, merges) at a time. Each holds one of those threads and waits for reads
     /// that need another: were there as many as threads, all would wait for ever.
     LONG_WORK_MAX: usize = 64, "waits";
+    /// Imported objects that are being opened at a time. Their file systems are not ours, and one that hangs holds up
+    /// neither listings nor writes.
+    ORIGIN_OPENS_MAX: usize = 32, "waits";
 
     /// Mutations that wait for the disk at a time.
     JOURNAL_QUEUE_MUTATIONS_MAX: u64 = 50_000, "503; S3 `SlowDown`";

@@ -96,7 +96,8 @@ impl Engine {
             Place::Origin(location, mark) => {
                 let origin = self.options.origin.clone();
                 let open = move |_: &dyn crate::tasks::Wait| origin.open(&location, mark);
-                self.options.tasks.run(open).await?.map_err(|error| not_as_seen(path, error))?
+                let opened = self.options.tasks.run_in(crate::tasks::Places::Origins, open).await?;
+                opened.map_err(|error| not_as_seen(path, error))?
             }
             Place::Foreign(uri) => {
                 return Err(Error::new(
