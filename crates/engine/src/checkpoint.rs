@@ -4,15 +4,19 @@
 //! where the journal stands, fold every branch's staging into its working tree (everything noted is then
 //! in trees), capture what the tables lack at one exact point, write the tables, and only then drop the
 //! rows before the note. A crash anywhere in between leaves more rows than needed, never fewer.
+//!
+//! And: one damaged node stops the checkpoints of all repositories. So a branch that cannot be folded is passed
+//! over; then all rows stay, and only the tables go on.
 
 use crate::engine::{Engine, kv_error};
 use crate::journal::{BUSY_PAUSE, BUSY_TRIES_MAX};
 use crate::record::Idempotency;
-use crate::state::{Repo, Unsaved};
+use crate::state::{Branch, Repo, Unsaved};
 use crate::{Error, Kind, RefMove, Result, keys, tables};
 use bytes::Bytes;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most writes of one batch.
@@ -89,18 +93,31 @@ impl Engine {
     /// Nothing is lost by any: the journal still has it all. After `Busy` it may be tried again.
     pub async fn checkpoint(&self) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock().await;
-        let (first, previous) = self.journal.capture(|next, previous| (next, previous)).await?;
+        let (mut first, mut previous) = self.journal.capture(|next, previous| (next, previous)).await?;
         let covered = *self.since_checkpoint.lock();
         let now = self.clock.now();
+        let mut unfoldable = BTreeSet::new();
         for repo in self.root.read().by_uid.values() {
             self.forget_completed_uploads(repo, now);
             self.forget_ended_imports(repo, now);
             for branch in repo.state.read().branches.values() {
-                if !branch.state.read().memtable.is_empty() {
-                    self.fold(repo, branch, 1).await?;
+                if branch.state.read().memtable.is_empty() {
+                    continue;
+                }
+                if let Err(error) = self.fold(repo, branch, 1).await {
+                    // Of the journal: then nothing can be written at all.
+                    self.journal.alive()?;
+                    self.cannot_fold(repo, branch, &error);
+                    unfoldable.insert((repo.uid, branch.name.clone()));
                 }
             }
         }
+        if !unfoldable.is_empty() {
+            // What they have staged is nowhere else: replay begins where it did. It passes over what the tables
+            // have already.
+            (first, previous) = read(&*self.kv).await?;
+        }
+        *self.unfoldable.lock() = unfoldable;
         let engine = self.owned();
         let captured = self.journal.capture(move |_, _| capture(&engine, now)).await?;
         if let Err(error) = self.save(&captured, first, &previous, now).await {
@@ -119,6 +136,24 @@ impl Engine {
         backlog.rows -= covered.rows;
         backlog.bytes -= covered.bytes;
         Ok(())
+    }
+
+    /// A branch's staged changes do not become a tree, as when a node of it is damaged. Said once, until it works.
+    pub(crate) fn cannot_fold(&self, repo: &Repo, branch: &Branch, error: &Error) {
+        if self.unfoldable.lock().insert((repo.uid, branch.name.clone())) {
+            tracing::error!(
+                error = %error,
+                repository = %repo.info().name,
+                branch = %branch.name,
+                "staged changes cannot be made a tree; they are safe, but the journal grows until the branch is \
+                 reset or deleted, or its tree is whole again"
+            );
+        }
+    }
+
+    /// Branches whose staged changes could not be made a tree when that was last tried.
+    pub fn unfoldable_branches(&self) -> usize {
+        self.unfoldable.lock().len()
     }
 
     async fn save(&self, captured: &Captured, first: u64, previous: &[u8; 32], now: Timestamp) -> Result<()> {

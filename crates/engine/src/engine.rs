@@ -14,6 +14,7 @@ use millpond_origin::{Nowhere, Origin};
 use millpond_types::limits;
 use millpond_types::{BranchName, Clock, Commit, CommitId, ContentHash, Random, RepositoryName, TreeId};
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -79,6 +80,8 @@ pub struct Engine {
     /// Where the backlog stood when a checkpoint failed: the next one waits until as much has come again.
     put_off: Mutex<Backlog>,
     checkpoint_queued: AtomicBool,
+    /// Branches that the last checkpoint, or a fold since, passed over.
+    pub(crate) unfoldable: Mutex<BTreeSet<(RepoUid, BranchName)>>,
     /// A task waits for the journal to come to rest.
     idle_watched: AtomicBool,
     pub(crate) reads: crate::verbs::Reads,
@@ -177,6 +180,7 @@ impl Engine {
                 deleted: Mutex::new(deleted),
                 put_off: Mutex::default(),
                 checkpoint_queued: AtomicBool::new(false),
+                unfoldable: Mutex::default(),
                 idle_watched: AtomicBool::new(false),
                 options,
                 epoch,

@@ -100,7 +100,7 @@ impl Engine {
             self.options.tasks.spawn(Box::pin(async move {
                 let enough = engine.options.memtable_entries_max;
                 if let Err(error) = engine.fold(&repo, &branch, enough).await {
-                    tracing::error!(error = %error, branch = %branch.name, "folding staged changes failed");
+                    engine.cannot_fold(&repo, &branch, &error);
                 }
             }));
         }

@@ -160,3 +160,50 @@ async fn a_squash_merge_is_one_generation_above_its_one_parent() {
     let merged = engine.get_commit(&repo(), &at(&id.to_hex())).await.unwrap().commit;
     assert_eq!((merged.parents.len(), merged.generation), (1, 2));
 }
+
+/// A branch that cannot be folded stopped the checkpoints of all repositories.
+#[tokio::test]
+async fn a_damaged_branch_keeps_its_changes_and_stops_no_checkpoint() {
+    let world = World::new(77);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    commit(&engine, "main", "first").await.unwrap();
+    let new = NewRepository {
+        name: RepositoryName::parse("other").unwrap(),
+        storage_namespace: "local://other".into(),
+        default_branch: branch("main"),
+        read_only: false,
+    };
+    engine.create_repository(&me(), new.clone()).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    drop(engine);
+    for (pack, _) in world.blobs.list("r1/pack/", "", 100).await.unwrap() {
+        world.blobs.delete(&pack).await.unwrap();
+    }
+    let engine = world.open().await;
+    put(&engine, "main", b"b", b"2").await;
+    let staged_in_other = async |engine: &Engine, key: &[u8]| {
+        let request = put_request("text/plain");
+        let writer = engine.put_object(&me(), &new.name, &branch("main"), &path(key), request).await.unwrap();
+        writer.finish(Default::default()).await.unwrap();
+    };
+    staged_in_other(&engine, b"x").await;
+    let rows = async || world.kv.scan(b"j/", b"j0", 1000).await.unwrap().len();
+    let packs = async || world.blobs.list("r2/pack/", "", 100).await.unwrap().len();
+    for _ in 0..2 {
+        engine.checkpoint().await.unwrap();
+        assert_eq!(engine.unfoldable_branches(), 1);
+        assert_eq!(packs().await, 1, "the other repository's changes are in a tree");
+    }
+    let kept = rows().await;
+    assert!(kept >= 2, "{kept} rows");
+    drop(engine);
+    // The rows are replayed over tables that are ahead of them.
+    let engine = world.open().await;
+    assert_eq!(get(&engine, "main", b"b").await.unwrap(), b"2", "what was staged is there");
+    let other = engine.stat_object(&new.name, &at("main"), &path(b"x")).await;
+    assert_eq!(other.unwrap().entry.size, 0);
+    engine.reset(&me(), &repo(), &branch("main"), ResetScope::All, false).await.unwrap();
+    engine.checkpoint().await.unwrap();
+    assert_eq!((engine.unfoldable_branches(), rows().await < kept), (0, true), "the journal is short again");
+}
