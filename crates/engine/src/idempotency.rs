@@ -103,20 +103,21 @@ impl Remembered {
         }
     }
 
-    /// Looks a request up. `request` are all its parameters, in any fixed encoding.
+    /// Looks a request up. `request` gives all its parameters, in any fixed encoding; most requests have no key and
+    /// need none.
     pub fn begin(
         &self,
         actor: &Actor,
         verb: &str,
         repo: &RepositoryName,
-        request: &[u8],
+        request: impl FnOnce() -> Vec<u8>,
         now: Timestamp,
     ) -> Result<Begin> {
         let Some(key) = &actor.idempotency_key else { return Ok(Begin::Go(Keyed::none())) };
         let mut scope = Writer::new();
         scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
         let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
-        let fingerprint: [u8; 32] = Sha256::digest(request).into();
+        let fingerprint: [u8; 32] = Sha256::digest(request()).into();
         let mut state = self.0.lock();
         let other =
             || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
@@ -194,7 +195,7 @@ mod tests {
     fn begin(table: &Remembered, name: &str, request: &[u8]) -> Result<Begin> {
         let actor = Actor { name: name.into(), idempotency_key: Some("k".into()), ..Actor::default() };
         let repo = RepositoryName::parse("repo").expect("a repository name");
-        table.begin(&actor, "commit", &repo, request, Timestamp(0))
+        table.begin(&actor, "commit", &repo, || request.to_vec(), Timestamp(0))
     }
 
     #[test]

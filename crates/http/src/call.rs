@@ -10,8 +10,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use millpond_service::{
-    BranchName, Caller, Error, Kind, ObjectPath, PageRequest, RefExpr, RepositoryName, Result, Service,
-    TagName, Timestamp, limits,
+    BranchName, Caller, ObjectPath, PageRequest, RefExpr, RepositoryName, Result, Service, TagName,
+    Timestamp, limits, to_the_end,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -150,19 +150,8 @@ impl Call {
         F: FnOnce(Arc<Service>, Caller) -> W,
         W: Future<Output = Result<T>> + Send + 'static,
     {
-        to_the_end(work(self.service.clone(), self.caller.clone())).await
+        Ok(to_the_end(work(self.service.clone(), self.caller.clone())).await?)
     }
-}
-
-/// Runs a future as a task of its own and waits for it.
-pub async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Handled<T> {
-    let outcome = tokio::spawn(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a change ended without an answer");
-        Err(Error::new(Kind::Internal, "the change ended without an answer; look before repeating it"))
-    });
-    Ok(outcome?)
 }
 
 /// A branch name.

@@ -1,6 +1,6 @@
 //! Objects: upload, read, list, copy, delete (areas 16 and 17).
 
-use crate::call::{Call, path, reference, to_the_end};
+use crate::call::{Call, path, reference};
 use crate::error::{Handled, Refusal, status_of};
 use crate::form::{Form, parameter};
 use crate::json;
@@ -263,7 +263,7 @@ pub async fn upload(mut call: Call) -> Handled {
     let mut body = call.take_body().into_data_stream();
     // What a refused client still sends is read and dropped by the server around this door.
     let upload = receive(&call, &mut body).await?;
-    let info = to_the_end(upload.finish(BTreeMap::new())).await?;
+    let info = millpond_service::to_the_end(upload.finish(BTreeMap::new())).await?;
     let mut stats = stats(&info);
     stats.content_type = Some(&info.entry.attributes.content_type);
     json::created(&stats)

@@ -66,6 +66,9 @@ impl Doors for ServiceDoors {
     fn health(&self) -> Result<(), millpond_service::Error> {
         self.service.health()
     }
+    fn unfoldable_branches(&self) -> usize {
+        self.service.unfoldable_branches()
+    }
     fn s3(&self, request: Incomer) -> Answer {
         let door = self.s3.clone();
         async move {

@@ -1,7 +1,7 @@
 //! One authenticated request and what every operation asks of it.
 
 use crate::address::{Key, Place, repository};
-use crate::auth::host;
+use crate::auth::{SigningKeys, host};
 use crate::error::{S3Error, S3Result};
 use crate::query::Query;
 use http::request::Parts;
@@ -19,6 +19,7 @@ pub(crate) struct Call {
     pub query: Query,
     pub place: Place,
     pub region: Arc<str>,
+    pub signing_keys: Arc<SigningKeys>,
 }
 
 /// Where a write goes.
@@ -163,12 +164,4 @@ pub(crate) fn unhoist(headers: &mut HeaderMap, query: &Query) {
             headers.entry(name).or_insert(value);
         }
     }
-}
-
-/// Runs the step that changes something in a task of its own: a client that hangs up does not cancel it half-way.
-pub(crate) async fn owned<T: Send + 'static>(step: impl Future<Output = T> + Send + 'static) -> S3Result<T> {
-    tokio::spawn(step).await.map_err(|error| {
-        tracing::error!(%error, "a mutation did not run to its end");
-        S3Error::internal("the server failed while it worked on this request; its log says more")
-    })
 }

@@ -65,12 +65,18 @@ pub struct Door {
     service: Arc<Service>,
     domains: Arc<[String]>,
     region: Arc<str>,
+    signing_keys: Arc<auth::SigningKeys>,
 }
 
 impl Door {
     /// A door to the service.
     pub fn new(service: Arc<Service>, options: Options) -> Self {
-        Self { service, domains: options.domains.into(), region: options.region.into() }
+        Self {
+            service,
+            domains: options.domains.into(),
+            region: options.region.into(),
+            signing_keys: Arc::default(),
+        }
     }
 
     /// Answers one request, whatever it is; errors are answers too.
@@ -102,6 +108,7 @@ impl Door {
             query: query.unwrap_or_default(),
             place: place.unwrap_or_default(),
             region: self.region.clone(),
+            signing_keys: self.signing_keys.clone(),
         };
         let mut progress = Progress::default();
         let source = BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed();
@@ -157,14 +164,14 @@ impl Progress {
 type Source = BoxStream<'static, Result<Bytes, BoxError>>;
 
 async fn serve(call: &mut Call, source: Source, progress: &mut Progress) -> S3Result<Response> {
-    let (claim, signer) = match authenticate(call).await {
+    let (mode, signer) = match authenticate(call).await {
         Ok(authenticated) => authenticated,
         Err(error) => {
             progress.leave(source, call).await;
             return Err(error);
         }
     };
-    let mut payload = match Payload::new(source, claim.payload, signer, &call.parts.headers) {
+    let mut payload = match Payload::new(source, mode, signer, &call.parts.headers) {
         Ok(payload) => payload,
         Err((error, source)) => {
             progress.leave(source, call).await;
@@ -187,17 +194,18 @@ async fn serve(call: &mut Call, source: Source, progress: &mut Progress) -> S3Re
 }
 
 /// The guard, the key, the signature. Sets the caller.
-async fn authenticate(call: &mut Call) -> S3Result<(auth::Claim, auth::ChunkSigner)> {
+async fn authenticate(call: &mut Call) -> S3Result<(auth::PayloadMode, auth::ChunkSigner)> {
     let claim = auth::claim(&call.parts, &call.query, call.service.now())?;
-    let Some((secret, principal)) = call.service.signing_key(&claim.access_key_id).await? else {
+    let Some((secret, principal)) = call.service.signing_key(claim.access_key_id).await? else {
         return Err(S3Error::new(403, "InvalidAccessKeyId", "the access key id does not exist here"));
     };
-    let signer = claim.verify(secret.expose(), &call.parts, &call.query)?;
+    let signer = claim.verify(&secret, &call.signing_keys, &call.parts, &call.query)?;
+    let (payload, presigned) = (claim.payload, claim.presigned);
     call.caller.principal = Some(principal);
-    if claim.presigned {
+    if presigned {
         call::unhoist(&mut call.parts.headers, &call.query);
     }
-    Ok((claim, signer))
+    Ok((payload, signer))
 }
 
 /// Reads what a refused client is still sending, within limits; whether it came to an end. A server that closes

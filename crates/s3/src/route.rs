@@ -7,6 +7,8 @@ use crate::ops;
 use crate::payload::Payload;
 use crate::query::Query;
 use crate::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
 
 /// The operations.
@@ -118,32 +120,32 @@ impl Operation {
         }
     }
 
-    /// Runs it.
-    pub async fn run(self, call: &Call, payload: &mut Payload) -> S3Result<Response> {
+    /// Runs it. Boxed each, or every request would carry, and move, the room of the largest.
+    pub fn run<'a>(self, call: &'a Call, payload: &'a mut Payload) -> BoxFuture<'a, S3Result<Response>> {
         match self {
-            Self::ListBuckets => ops::list_buckets::run(call).await,
-            Self::CreateBucket => ops::create_bucket::run(call, payload).await,
-            Self::HeadBucket => ops::head_bucket::run(call).await,
-            Self::DeleteBucket => ops::delete_bucket::run(call).await,
-            Self::GetBucketLocation => ops::get_bucket_location::run(call).await,
-            Self::BucketSetting(name) => ops::settings::bucket(call, name).await,
-            Self::ListObjects => ops::list_objects::run_v1(call).await,
-            Self::ListObjectsV2 => ops::list_objects::run_v2(call).await,
-            Self::ListMultipartUploads => ops::list_multipart_uploads::run(call).await,
-            Self::DeleteObjects => ops::delete_objects::run(call, payload).await,
-            Self::GetObject => ops::get_object::run(call).await,
-            Self::HeadObject => ops::head_object::run(call).await,
-            Self::GetObjectAttributes => ops::get_object_attributes::run(call).await,
-            Self::ObjectSetting(name) => ops::settings::object(call, name).await,
-            Self::PutObject => ops::put_object::run(call, payload).await,
-            Self::CopyObject => ops::copy_object::run(call).await,
-            Self::DeleteObject => ops::delete_object::run(call).await,
-            Self::CreateMultipartUpload => ops::create_multipart_upload::run(call).await,
-            Self::UploadPart => ops::upload_part::run(call, payload).await,
-            Self::UploadPartCopy => ops::upload_part_copy::run(call).await,
-            Self::ListParts => ops::list_parts::run(call).await,
-            Self::CompleteMultipartUpload => ops::complete_multipart_upload::run(call, payload).await,
-            Self::AbortMultipartUpload => ops::abort_multipart_upload::run(call).await,
+            Self::ListBuckets => ops::list_buckets::run(call).boxed(),
+            Self::CreateBucket => ops::create_bucket::run(call, payload).boxed(),
+            Self::HeadBucket => ops::head_bucket::run(call).boxed(),
+            Self::DeleteBucket => ops::delete_bucket::run(call).boxed(),
+            Self::GetBucketLocation => ops::get_bucket_location::run(call).boxed(),
+            Self::BucketSetting(name) => ops::settings::bucket(call, name).boxed(),
+            Self::ListObjects => ops::list_objects::run_v1(call).boxed(),
+            Self::ListObjectsV2 => ops::list_objects::run_v2(call).boxed(),
+            Self::ListMultipartUploads => ops::list_multipart_uploads::run(call).boxed(),
+            Self::DeleteObjects => ops::delete_objects::run(call, payload).boxed(),
+            Self::GetObject => ops::get_object::run(call).boxed(),
+            Self::HeadObject => ops::head_object::run(call).boxed(),
+            Self::GetObjectAttributes => ops::get_object_attributes::run(call).boxed(),
+            Self::ObjectSetting(name) => ops::settings::object(call, name).boxed(),
+            Self::PutObject => ops::put_object::run(call, payload).boxed(),
+            Self::CopyObject => ops::copy_object::run(call).boxed(),
+            Self::DeleteObject => ops::delete_object::run(call).boxed(),
+            Self::CreateMultipartUpload => ops::create_multipart_upload::run(call).boxed(),
+            Self::UploadPart => ops::upload_part::run(call, payload).boxed(),
+            Self::UploadPartCopy => ops::upload_part_copy::run(call).boxed(),
+            Self::ListParts => ops::list_parts::run(call).boxed(),
+            Self::CompleteMultipartUpload => ops::complete_multipart_upload::run(call, payload).boxed(),
+            Self::AbortMultipartUpload => ops::abort_multipart_upload::run(call).boxed(),
         }
     }
 }

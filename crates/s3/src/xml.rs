@@ -75,6 +75,11 @@ impl Writer {
 /// Parsers turn a raw CR into LF and may trim white space, which would change a key: control
 /// characters go out as references, as S3 does (even those XML 1.0 forbids).
 fn escape(text: &str, out: &mut String) {
+    // Nearly every text goes out as it is.
+    let is_special = |byte: u8| matches!(byte, b'&' | b'<' | b'>' | b'"' | 0x7f) || byte < 0x20;
+    if !text.bytes().any(is_special) {
+        return out.push_str(text);
+    }
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),

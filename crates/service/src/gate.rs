@@ -5,6 +5,7 @@ use millpond_engine::{Actor, Engine, Error, Kind, Result};
 use millpond_types::{Clock, Random, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who calls: an authenticated principal. Only this crate makes one.
 #[derive(Clone, Debug)]
@@ -50,12 +51,12 @@ pub struct Service {
     engine: Arc<Engine>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
     pub(crate) pins: crate::pages::Pins,
     pub(crate) backups: Arc<dyn crate::upkeep::BackupPlaces>,
     installation_id: String,
     /// Tells this start of the server from others.
     pub(crate) boot: [u8; 16],
+    requests: AtomicU64,
 }
 
 /// Leave to act: what the evaluator said yes to, with the engine behind it.
@@ -73,17 +74,18 @@ impl Service {
         random: Arc<dyn Random>,
         installation_id: String,
     ) -> Self {
-        let mut boot = [0; 16];
+        let (mut boot, mut first_request) = ([0; 16], [0; 8]);
         random.fill(&mut boot);
+        random.fill(&mut first_request);
         Self {
             engine,
             auth,
             clock,
-            random,
             pins: crate::pages::Pins::default(),
             backups: Arc::new(crate::upkeep::Nowhere),
             installation_id,
             boot,
+            requests: AtomicU64::new(u64::from_le_bytes(first_request)),
         }
     }
 
@@ -98,6 +100,11 @@ impl Service {
     /// `Busy` while the disk is full or too slow, `Internal` when only a restart helps.
     pub fn health(&self) -> Result<()> {
         self.engine.health()
+    }
+
+    /// Branches whose staged changes cannot be made a tree, because something of theirs is damaged.
+    pub fn unfoldable_branches(&self) -> usize {
+        self.engine.unfoldable_branches()
     }
 
     /// Checks an access key and its secret in constant time.
@@ -134,11 +141,14 @@ impl Service {
         self.installation_id.clone()
     }
 
-    /// A fresh request id.
+    /// A fresh request id: no two of one start are the same, and those of two starts hardly ever. It is a number
+    /// that counts, scrambled (splitmix64, which maps no two numbers to one), so that no request asks the operating
+    /// system for chance.
     pub fn new_request_id(&self) -> String {
-        let mut bytes = [0; 8];
-        self.random.fill(&mut bytes);
-        hex::encode_upper(bytes)
+        let number = self.requests.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hex::encode_upper((number ^ (number >> 31)).to_be_bytes())
     }
 
     /// Server time.

@@ -11,6 +11,7 @@ mod pages;
 mod refs;
 mod repositories;
 mod rules;
+mod to_the_end;
 mod upkeep;
 mod uploads;
 
@@ -21,5 +22,6 @@ pub use millpond_engine::{BackupReport, Defect, FsckReport, FsckRequest, Orphans
 pub use millpond_types::*;
 pub use objects::{OpenObject, Upload};
 pub use pages::{Listing, Pin};
+pub use to_the_end::to_the_end;
 pub use upkeep::BackupPlaces;
 pub use uploads::PartUpload;

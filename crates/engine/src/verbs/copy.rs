@@ -36,17 +36,20 @@ impl Engine {
     ) -> Result<ObjectInfo> {
         self.journal.admit()?;
         // Of the request, not of what it finds: the source may have changed when the request is repeated.
-        let mut fingerprint = Writer::new();
-        fingerprint.text(name.as_str()).bytes(path.as_bytes());
-        fingerprint.text(&request.source.text).bytes(request.source_path.as_bytes());
-        match &request.attributes {
-            None => fingerprint.u8(0),
-            Some(attributes) => fingerprint.u8(1).bytes(&attributes.encode()),
+        let fingerprint = || {
+            let mut w = Writer::new();
+            w.text(name.as_str()).bytes(path.as_bytes());
+            w.text(&request.source.text).bytes(request.source_path.as_bytes());
+            match &request.attributes {
+                None => w.u8(0),
+                Some(attributes) => w.u8(1).bytes(&attributes.encode()),
+            };
+            request.source_condition.fingerprint(&mut w);
+            request.condition.fingerprint(&mut w);
+            w.u8(u8::from(request.force));
+            w.finish()
         };
-        request.source_condition.fingerprint(&mut fingerprint);
-        request.condition.fingerprint(&mut fingerprint);
-        fingerprint.u8(u8::from(request.force));
-        let keyed = match self.begin(actor, "copy-object", repository, &fingerprint.finish())? {
+        let keyed = match self.begin(actor, "copy-object", repository, fingerprint)? {
             Begin::Again(answer) => {
                 return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
             }
@@ -88,7 +91,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).bytes(path.as_bytes()).u8(u8::from(force)).map(metadata.iter());
-        let mut keyed = match self.begin(actor, "set-object-metadata", repository, &request.finish())? {
+        let mut keyed = match self.begin(actor, "set-object-metadata", repository, || request.finish())? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

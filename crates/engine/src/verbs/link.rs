@@ -33,13 +33,16 @@ impl Engine {
         request: LinkRequest,
     ) -> Result<ObjectInfo> {
         self.journal.admit()?;
-        let mut fingerprint = Writer::new();
-        fingerprint.text(name.as_str()).bytes(path.as_bytes()).text(&request.physical_address);
-        fingerprint.text(&request.checksum).uint(request.size);
-        fingerprint.text(&format!("{:?}", request.mtime.map(Timestamp::millis)));
-        fingerprint.bytes(&request.attributes.encode()).u8(u8::from(request.force));
-        request.condition.fingerprint(&mut fingerprint);
-        let keyed = match self.begin(actor, "link-object", repository, &fingerprint.finish())? {
+        let fingerprint = || {
+            let mut w = Writer::new();
+            w.text(name.as_str()).bytes(path.as_bytes()).text(&request.physical_address);
+            w.text(&request.checksum).uint(request.size);
+            w.text(&format!("{:?}", request.mtime.map(Timestamp::millis)));
+            w.bytes(&request.attributes.encode()).u8(u8::from(request.force));
+            request.condition.fingerprint(&mut w);
+            w.finish()
+        };
+        let keyed = match self.begin(actor, "link-object", repository, fingerprint)? {
             Begin::Again(answer) => {
                 return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
             }

@@ -37,7 +37,7 @@ impl Engine {
         check_words(&request.message, &request.metadata)?;
         let mut fingerprint = Writer::new();
         fingerprint.text(&format!("{source:?}")).text(destination.as_str()).text(&format!("{request:?}"));
-        let mut keyed = match self.begin(actor, "merge", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "merge", repository, || fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit(answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -107,7 +107,7 @@ impl Engine {
         overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number}{overrides:?}{allow_empty}"));
-        let mut keyed = match self.begin(actor, "revert", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "revert", repository, || fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -168,7 +168,7 @@ impl Engine {
         overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number:?}{overrides:?}"));
-        let mut keyed = match self.begin(actor, "cherry-pick", repository, &fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "cherry-pick", repository, || fingerprint.finish())? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
         };

@@ -219,8 +219,8 @@ impl ObjectWriter {
             attributes: Arc::new(request.attributes),
             extra,
         });
-        let fingerprint = fingerprint(&name, &path, &entry, &request.condition);
-        let keyed = match engine.begin(&actor, VERB, &repo.info().name, &fingerprint)? {
+        let fingerprint = || fingerprint(&name, &path, &entry, &request.condition);
+        let keyed = match engine.begin(&actor, VERB, &repo.info().name, fingerprint)? {
             Begin::Again(answer) => return engine.same_entry(answer, &repo, path).await,
             Begin::Go(keyed) => keyed,
         };

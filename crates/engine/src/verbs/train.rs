@@ -238,7 +238,7 @@ impl Engine {
         actor: &Actor,
         verb: &str,
         repo: &RepositoryName,
-        request: &[u8],
+        request: impl FnOnce() -> Vec<u8>,
     ) -> Result<Begin> {
         self.idempotency.begin(actor, verb, repo, request, self.clock.now())
     }

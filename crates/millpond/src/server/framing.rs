@@ -112,7 +112,7 @@ impl Framing {
 
     /// Moves bytes to the line in work, up to its end.
     fn take_line(&mut self, bytes: &mut &[u8]) -> Line {
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let taken = end.map_or(bytes.len(), |end| end + 1);
         self.line.extend_from_slice(&bytes[..taken]);
         *bytes = &bytes[taken..];
@@ -171,7 +171,7 @@ impl Framing {
             return Finding::Fine;
         }
         self.head.bytes += bytes;
-        if let Some(colon) = text.iter().position(|&byte| byte == b':') {
+        if let Some(colon) = memchr::memchr(b':', text) {
             let (name, value) = (text[..colon].trim_ascii(), text[colon + 1..].trim_ascii());
             if name.eq_ignore_ascii_case(b"content-length") {
                 self.head.has_content_length = true;

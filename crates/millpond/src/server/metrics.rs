@@ -2,9 +2,13 @@
 
 use crate::machine;
 use anyhow::{Context, Result};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use millpond_service::{Error, Kind};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 const SECONDS: &str = "millpond_request_duration_seconds";
@@ -15,6 +19,7 @@ const CONNECTIONS: &str = "millpond_connections";
 const SHED_REQUESTS: &str = "millpond_requests_shed_total";
 const SHED: &str = "millpond_connections_shed_total";
 const WRITES_REFUSED: &str = "millpond_writes_refused";
+const UNFOLDABLE: &str = "millpond_branches_unfoldable";
 
 /// From a cached read to a long upload.
 const BUCKETS: &[f64] = &[
@@ -23,7 +28,20 @@ const BUCKETS: &[f64] = &[
 
 /// The recorder of this process.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    /// By door, operation and status class. To look an instrument up by its labels costs more than to use it.
+    instruments: Arc<RwLock<HashMap<[&'static str; 3], Instruments>>>,
+}
+
+/// What measures one kind of request.
+#[derive(Clone)]
+struct Instruments {
+    requests: Counter,
+    seconds: Histogram,
+    received: Counter,
+    sent: Counter,
+}
 
 impl Metrics {
     /// Installs the recorder, from when on everything that any crate measures is kept. Once per process.
@@ -51,6 +69,10 @@ impl Metrics {
             WRITES_REFUSED,
             "1 while no change is accepted: busy ends by itself (a full disk when there is room), failed by a restart"
         );
+        describe_gauge!(
+            UNFOLDABLE,
+            "Branches whose staged changes cannot be made a tree; the journal grows until that is mended"
+        );
         describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
         describe_gauge!("process_open_fds", "Open file descriptors");
         describe_gauge!("process_threads", "Threads");
@@ -58,7 +80,7 @@ impl Metrics {
         counter!(SHED).increment(0);
         gauge!(CONNECTIONS).set(0.0);
         gauge!("millpond_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-        Ok(Self(handle))
+        Ok(Self { recorder: handle, instruments: Arc::default() })
     }
 
     /// Sorts recorded times into their buckets every few seconds. Without it they would pile up in memory
@@ -67,12 +89,13 @@ impl Metrics {
         let mut ticks = tokio::time::interval(Duration::from_secs(5));
         loop {
             ticks.tick().await;
-            self.0.run_upkeep();
+            self.recorder.run_upkeep();
         }
     }
 
     /// The text of now.
-    pub fn render(&self, health: &Result<(), Error>) -> String {
+    pub fn render(&self, health: &Result<(), Error>, unfoldable_branches: usize) -> String {
+        gauge!(UNFOLDABLE).set(unfoldable_branches as f64);
         let kind = health.as_ref().err().map(|error| error.kind);
         for (reason, refuses) in [("busy", Kind::Busy), ("failed", Kind::Internal)] {
             gauge!(WRITES_REFUSED, "reason" => reason).set(f64::from(u8::from(kind == Some(refuses))));
@@ -81,8 +104,8 @@ impl Metrics {
         gauge!("process_resident_memory_bytes").set(usage.resident_bytes as f64);
         gauge!("process_open_fds").set(usage.open_files as f64);
         gauge!("process_threads").set(usage.threads as f64);
-        self.0.run_upkeep();
-        let mut text = self.0.render();
+        self.recorder.run_upkeep();
+        let mut text = self.recorder.render();
         // The recorder's counters are whole numbers; CPU time is not.
         text.push_str(&format!(
             "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {:.2}\n",
@@ -90,29 +113,41 @@ impl Metrics {
         ));
         text
     }
-}
 
-/// A finished request.
-pub fn request(
-    door: &'static str,
-    operation: &'static str,
-    status: u16,
-    took: Duration,
-    received: u64,
-    sent: u64,
-) {
-    let class = match status {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    };
-    counter!(REQUESTS, "door" => door, "operation" => operation, "status" => class).increment(1);
-    histogram!(SECONDS, "door" => door, "operation" => operation, "status" => class)
-        .record(took.as_secs_f64());
-    counter!(RECEIVED, "door" => door).increment(received);
-    counter!(SENT, "door" => door).increment(sent);
+    /// Counts a finished request.
+    pub fn request(
+        &self,
+        door: &'static str,
+        operation: &'static str,
+        status: u16,
+        took: Duration,
+        received: u64,
+        sent: u64,
+    ) {
+        let class = match status {
+            100..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        let kind = [door, operation, class];
+        let known = self.instruments.read().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
+        let instruments = known.unwrap_or_else(|| {
+            let new = Instruments {
+                requests: counter!(REQUESTS, "door" => door, "operation" => operation, "status" => class),
+                seconds: histogram!(SECONDS, "door" => door, "operation" => operation, "status" => class),
+                received: counter!(RECEIVED, "door" => door),
+                sent: counter!(SENT, "door" => door),
+            };
+            self.instruments.write().unwrap_or_else(PoisonError::into_inner).insert(kind, new.clone());
+            new
+        });
+        instruments.requests.increment(1);
+        instruments.seconds.record(took.as_secs_f64());
+        instruments.received.increment(received);
+        instruments.sent.increment(sent);
+    }
 }
 
 /// A connection that is open as long as this lives.

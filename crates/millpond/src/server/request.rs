@@ -54,6 +54,8 @@ pub trait Doors: Send + Sync + 'static {
     fn is_health(&self, head: &http::request::Parts) -> bool;
     /// Whether changes are accepted.
     fn health(&self) -> Result<(), millpond_service::Error>;
+    /// Branches whose staged changes cannot be made a tree.
+    fn unfoldable_branches(&self) -> usize;
     /// Answers through the S3 door.
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>>;
     /// Answers through the HTTP door.
@@ -127,6 +129,7 @@ impl Requests {
         let operation =
             response.extensions().get::<Operation>().map_or_else(|| method_name(&method), |o| o.0);
         let log = self.log;
+        let requests = self.clone();
         let is_shed = response.extensions().get::<Shed>().is_some();
         let at_end = move |ending: Ending, sent: u64| {
             drop(place);
@@ -135,7 +138,7 @@ impl Requests {
             let ending =
                 if method == Method::HEAD && ending == Ending::Aborted { Ending::Complete } else { ending };
             let received = received.load(Ordering::Relaxed);
-            metrics::request(door.name(), operation, status.as_u16(), took, received, sent);
+            requests.metrics.request(door.name(), operation, status.as_u16(), took, received, sent);
             // Thousands of refusals a second would make the log the next thing to break; the metrics count them.
             let is_error = (status.is_server_error() && !is_shed) || ending != Ending::Complete;
             if log == LogRequests::All || (log == LogRequests::Errors && is_error) {
@@ -220,7 +223,8 @@ impl Requests {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "metrics can only be read\n");
         }
-        let mut response = Response::new(full(self.metrics.render(&self.doors.health())));
+        let mut response =
+            Response::new(full(self.metrics.render(&self.doors.health(), self.doors.unfoldable_branches())));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response

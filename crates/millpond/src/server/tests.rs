@@ -60,6 +60,9 @@ impl Doors for Signs {
     fn health(&self) -> Result<(), millpond_service::Error> {
         Ok(())
     }
+    fn unfoldable_branches(&self) -> usize {
+        0
+    }
     fn s3(&self, request: Request<RequestBody<Incoming>>) -> BoxFuture<'static, Response<ResponseBody>> {
         Self::answer("s3", request)
     }

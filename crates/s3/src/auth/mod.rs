@@ -5,6 +5,7 @@
 //! take (Signature Version 2, SigV4A). Then the signature itself is checked. Nothing of the body is read
 //! before both have passed. This module does not know where keys are kept and reads no clock.
 
+mod signing_keys;
 mod sigv4;
 
 use crate::date;
@@ -15,9 +16,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use millpond_service::limits::{PRESIGN_SECONDS_MAX, SKEW_SECONDS_MAX};
 use millpond_service::{ContentHash, Timestamp};
+pub(crate) use signing_keys::SigningKeys;
 #[cfg(test)]
 pub(crate) use sigv4::testing;
 pub(crate) use sigv4::{ChunkSigner, EMPTY_SHA256};
+use std::borrow::Cow;
 
 /// As clocks count.
 const SKEW_MILLIS_MAX: i64 = SKEW_SECONDS_MAX as i64 * 1000;
@@ -70,23 +73,24 @@ impl PayloadMode {
 
 /// A request's claim to be from the owner of a key, after the guard and before the signature is checked.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct Claim<'a> {
     /// Whose secret the signature must have been made with.
-    pub access_key_id: String,
+    pub access_key_id: &'a str,
     /// How the body is protected.
     pub payload: PayloadMode,
     /// The query carried the signature.
     pub presigned: bool,
-    payload_text: String,
+    payload_text: &'a str,
     /// `date/region/service/aws4_request`.
-    scope: String,
-    time_text: String,
-    signed_headers: Vec<String>,
-    signature: String,
+    scope: &'a str,
+    time_text: Cow<'a, str>,
+    /// Lower case, sorted, each once.
+    signed_headers: Vec<Cow<'a, str>>,
+    signature: &'a str,
 }
 
 /// Runs the guard.
-pub(crate) fn claim(parts: &Parts, query: &Query, now: Timestamp) -> S3Result<Claim> {
+pub(crate) fn claim<'a>(parts: &'a Parts, query: &'a Query, now: Timestamp) -> S3Result<Claim<'a>> {
     let header = parts.headers.get(AUTHORIZATION);
     let in_query = query.pairs().iter().any(|(name, _)| {
         PRESIGN_NAMES.contains(&name.as_str()) || matches!(name.as_str(), "AWSAccessKeyId" | "Signature")
@@ -113,7 +117,7 @@ pub(crate) fn claim(parts: &Parts, query: &Query, now: Timestamp) -> S3Result<Cl
     Ok(claim)
 }
 
-fn from_header(text: &str, parts: &Parts, now: Timestamp) -> S3Result<Claim> {
+fn from_header<'a>(text: &'a str, parts: &'a Parts, now: Timestamp) -> S3Result<Claim<'a>> {
     let (algorithm, fields) = text.split_once(' ').unwrap_or((text, ""));
     match algorithm {
         V4 => {}
@@ -157,17 +161,17 @@ fn from_header(text: &str, parts: &Parts, now: Timestamp) -> S3Result<Claim> {
         access_key_id,
         payload: PayloadMode::parse(payload_text)?,
         presigned: false,
-        payload_text: payload_text.to_owned(),
+        payload_text,
         scope,
         time_text,
         signed_headers: header_list(signed),
-        signature: signature.to_owned(),
+        signature,
     })
 }
 
-fn from_query(parts: &Parts, query: &Query, now: Timestamp) -> S3Result<Claim> {
+fn from_query<'a>(parts: &'a Parts, query: &'a Query, now: Timestamp) -> S3Result<Claim<'a>> {
     let refuse = |message: &str| S3Error::new(400, "AuthorizationQueryParametersError", message);
-    let mut values = [""; PRESIGN_NAMES.len()];
+    let mut values: [&'a str; PRESIGN_NAMES.len()] = [""; PRESIGN_NAMES.len()];
     for (slot, name) in values.iter_mut().zip(PRESIGN_NAMES) {
         match query.count(name) {
             1 => *slot = query.get(name).unwrap_or_default(),
@@ -214,18 +218,18 @@ fn from_query(parts: &Parts, query: &Query, now: Timestamp) -> S3Result<Claim> {
         access_key_id,
         payload,
         presigned: true,
-        payload_text: payload_text.to_owned(),
+        payload_text,
         scope,
-        time_text: time_text.to_owned(),
+        time_text: time_text.into(),
         signed_headers: header_list(signed),
-        signature: signature.to_owned(),
+        signature,
     })
 }
 
 /// Everything that the server would act on must be under the signature, and everything under the
 /// signature must be there.
 fn check_coverage(parts: &Parts, claim: &Claim) -> S3Result<()> {
-    let covers = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
+    let covers = |name: &str| claim.signed_headers.iter().any(|signed| *signed == name);
     if parts.headers.get_all(HOST).iter().count() > 1 {
         return Err(S3Error::access_denied("the header host is given twice; only one can be signed"));
     }
@@ -241,7 +245,7 @@ fn check_coverage(parts: &Parts, claim: &Claim) -> S3Result<()> {
         return Err(S3Error::access_denied("the date of the request was not signed"));
     }
     for name in &claim.signed_headers {
-        let there = name == "host" && host(parts).is_some() || parts.headers.contains_key(name.as_str());
+        let there = name == "host" && host(parts).is_some() || parts.headers.contains_key(&**name);
         if !there {
             return Err(S3Error::new(
                 403,
@@ -262,12 +266,12 @@ pub(crate) fn host(parts: &Parts) -> Option<&str> {
 }
 
 /// (access key id, scope), where the scope begins with eight digits and names S3.
-fn credential_parts(credential: &str) -> Result<(String, String), &'static str> {
+fn credential_parts(credential: &str) -> Result<(&str, &str), &'static str> {
     // From the right, so that a key id with a slash in it is merely unknown.
     let mut fields = credential.rsplitn(5, '/');
     let (end, service, region, day, id) =
         (fields.next(), fields.next(), fields.next(), fields.next(), fields.next());
-    let (Some("aws4_request"), Some(service), Some(region), Some(day), Some(id)) =
+    let (Some("aws4_request"), Some(service), Some(_region), Some(day), Some(id)) =
         (end, service, region, day, id)
     else {
         return Err("the credential must have the form KEY/YYYYMMDD/REGION/s3/aws4_request");
@@ -278,20 +282,20 @@ fn credential_parts(credential: &str) -> Result<(String, String), &'static str> 
     if day.len() != 8 || !day.bytes().all(|b| b.is_ascii_digit()) {
         return Err("the date in the credential must have the form YYYYMMDD");
     }
-    Ok((id.to_owned(), format!("{day}/{region}/{service}/aws4_request")))
+    Ok((id, &credential[id.len() + 1..]))
 }
 
 /// The time a header-signed request was made, and its text for the string to sign.
-fn request_time(headers: &HeaderMap) -> S3Result<(Timestamp, String)> {
+fn request_time(headers: &HeaderMap) -> S3Result<(Timestamp, Cow<'_, str>)> {
     let refuse = || {
         S3Error::access_denied("signed requests need a valid x-amz-date (YYYYMMDDThhmmssZ) or Date header")
     };
     if let Some(text) = single(headers, &AMZ_DATE)? {
-        return date::parse_basic(text).map(|time| (time, text.to_owned())).ok_or_else(refuse);
+        return date::parse_basic(text).map(|time| (time, text.into())).ok_or_else(refuse);
     }
     let text = single(headers, &DATE)?.ok_or_else(refuse)?;
     let time = date::parse_http(text).or_else(|| date::parse_basic(text)).ok_or_else(refuse)?;
-    Ok((time, date::format_basic(time)))
+    Ok((time, date::format_basic(time).into()))
 }
 
 /// The only value of a header.
@@ -304,12 +308,15 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> S3Result<Option<&'a 
     }
 }
 
-fn header_list(text: &str) -> Vec<String> {
-    let mut names: Vec<String> = text
-        .split(';')
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| !name.is_empty())
-        .collect();
+fn header_list(text: &str) -> Vec<Cow<'_, str>> {
+    fn lower_case(name: &str) -> Cow<'_, str> {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return name.to_ascii_lowercase().into();
+        }
+        name.into()
+    }
+    let names = text.split(';').map(str::trim).filter(|name| !name.is_empty());
+    let mut names: Vec<_> = names.map(lower_case).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -1,23 +1,33 @@
 //! The arithmetic of AWS Signature Version 4: canonical request, string to sign, signature, chunk chain.
 
+use super::signing_keys::SigningKeys;
 use super::{Claim, host};
 use crate::error::{S3Error, S3Result};
 use crate::query::{Query, UNRESERVED, UNRESERVED_PATH};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac};
 use http::request::Parts;
+use millpond_service::SecretKey;
 use percent_encoding::{percent_decode_str, percent_encode, utf8_percent_encode};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// SHA-256 of nothing, in hexadecimal.
 pub(crate) const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-impl Claim {
+impl Claim<'_> {
     /// Checks the signature with the secret; gives what the chunks of a signed body are checked with.
-    pub fn verify(&self, secret: &str, parts: &Parts, query: &Query) -> S3Result<ChunkSigner> {
-        let key = derive_key(secret, &self.scope);
+    pub fn verify(
+        &self,
+        secret: &SecretKey,
+        keys: &SigningKeys,
+        parts: &Parts,
+        query: &Query,
+    ) -> S3Result<ChunkSigner> {
+        let key = keys.get(self.access_key_id, self.scope, secret);
         let raw = parts.uri.path();
-        let canonical =
-            percent_encode(&percent_decode_str(raw).collect::<Vec<u8>>(), UNRESERVED_PATH).to_string();
+        let decoded = Cow::from(percent_decode_str(raw));
+        let canonical = Cow::from(percent_encode(&decoded, UNRESERVED_PATH));
         if !self.signature_is(&key, &canonical, parts, query) {
             // Some clients sign the path as they send it, reserved characters unescaped.
             if canonical == raw || !self.signature_is(&key, raw, parts, query) {
@@ -30,19 +40,21 @@ impl Claim {
                 ));
             }
         }
+        keys.keep(self.access_key_id, self.scope, secret, &key);
         Ok(ChunkSigner {
             key,
-            time_text: self.time_text.clone(),
-            scope: self.scope.clone(),
-            previous: self.signature.clone(),
+            time_text: self.time_text.clone().into_owned(),
+            scope: self.scope.to_owned(),
+            previous: self.signature.to_owned(),
         })
     }
 
     fn signature_is(&self, key: &hmac::Key, path: &str, parts: &Parts, query: &Query) -> bool {
         let request = self.canonical_request(path, parts, query);
         let text = self.string_to_sign(&request);
-        let signature = hex::encode(hmac::sign(key, text.as_bytes()));
-        verify_slices_are_equal(signature.as_bytes(), self.signature.as_bytes()).is_ok()
+        let mut signature = [0; 64];
+        let is_hex = hex::encode_to_slice(hmac::sign(key, text.as_bytes()), &mut signature).is_ok();
+        is_hex && verify_slices_are_equal(&signature, self.signature.as_bytes()).is_ok()
     }
 
     pub(super) fn string_to_sign(&self, canonical_request: &[u8]) -> String {
@@ -77,7 +89,7 @@ impl Claim {
             if name == "host" {
                 push_value(host(parts).unwrap_or_default().as_bytes(), &mut out);
             } else {
-                for (i, value) in parts.headers.get_all(name.as_str()).iter().enumerate() {
+                for (i, value) in parts.headers.get_all(&**name).iter().enumerate() {
                     if i > 0 {
                         out.push(b',');
                     }
@@ -87,7 +99,12 @@ impl Claim {
             out.push(b'\n');
         }
         out.push(b'\n');
-        out.extend_from_slice(self.signed_headers.join(";").as_bytes());
+        for (i, name) in self.signed_headers.iter().enumerate() {
+            if i > 0 {
+                out.push(b';');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
         out.push(b'\n');
         out.extend_from_slice(self.payload_text.as_bytes());
         out
@@ -109,7 +126,7 @@ fn push_value(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn derive_key(secret: &str, scope: &str) -> hmac::Key {
+pub(super) fn derive_key(secret: &str, scope: &str) -> hmac::Key {
     let seed = [b"AWS4", secret.as_bytes()].concat();
     scope.split('/').fold(hmac::Key::new(hmac::HMAC_SHA256, &seed), |key, part| {
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
@@ -122,7 +139,7 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Checks the chain of signatures that runs through a signed aws-chunked body.
 pub(crate) struct ChunkSigner {
-    key: hmac::Key,
+    key: Arc<hmac::Key>,
     time_text: String,
     scope: String,
     previous: String,
@@ -170,7 +187,7 @@ pub(crate) mod testing {
     /// A chain that starts at a seed signature.
     pub(crate) fn chain(secret: &str, scope: &str, time_text: &str, seed: &str) -> ChunkSigner {
         ChunkSigner {
-            key: derive_key(secret, scope),
+            key: Arc::new(derive_key(secret, scope)),
             time_text: time_text.to_owned(),
             scope: scope.to_owned(),
             previous: seed.to_owned(),

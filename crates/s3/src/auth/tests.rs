@@ -5,6 +5,7 @@ use super::sigv4::sha256_hex;
 use super::sigv4::testing::signature;
 use super::*;
 use http::{Method, Request};
+use millpond_service::SecretKey;
 
 const ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -119,14 +120,15 @@ impl Signed {
         let query = Query::parse(parts.uri.query()).expect("a query");
         (parts, query)
     }
-    fn check_at(&self, now: Timestamp) -> S3Result<Claim> {
+    /// The payload mode, and whether it was presigned.
+    fn check_at(&self, now: Timestamp) -> S3Result<(PayloadMode, bool)> {
         let (parts, query) = self.parts();
         let claim = claim(&parts, &query, now)?;
         assert_eq!(claim.access_key_id, ID);
-        claim.verify(SECRET, &parts, &query)?;
-        Ok(claim)
+        claim.verify(&SecretKey::new(SECRET), &SigningKeys::default(), &parts, &query)?;
+        Ok((claim.payload, claim.presigned))
     }
-    fn check(&self) -> S3Result<Claim> {
+    fn check(&self) -> S3Result<(PayloadMode, bool)> {
         self.check_at(now())
     }
     fn refused(&self, status: u16, code: &str) {
@@ -155,15 +157,14 @@ fn the_documented_get_has_the_documented_signature() {
     let signed = get().header("range", "bytes=0-9").signed();
     let authorization = &signed.0.headers.last().expect("there").1;
     assert!(authorization.ends_with("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"));
-    assert_eq!(signed.check().expect("right").payload, PayloadMode::Whole(ContentHash::of(b"")));
+    assert_eq!(signed.check().expect("right").0, PayloadMode::Whole(ContentHash::of(b"")));
 }
 
 #[test]
 fn the_documented_presigned_url_has_the_documented_signature() {
     let signed = get().presigned("86400");
     assert!(signed.0.query.ends_with("aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"));
-    let claim = signed.check().expect("right");
-    assert!(claim.presigned && claim.payload == PayloadMode::Unsigned);
+    assert_eq!(signed.check().expect("right"), (PayloadMode::Unsigned, true));
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn payload_modes() {
     ] {
         let mut draft = get();
         draft.payload = text.into();
-        assert_eq!(draft.signed().check().expect(text).payload, mode);
+        assert_eq!(draft.signed().check().expect(text).0, mode);
     }
     for (text, code) in
         [("nonsense", "InvalidArgument"), ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "InvalidRequest")]
@@ -226,7 +227,14 @@ fn a_changed_request_is_refused() {
 fn another_secret_is_refused() {
     let (parts, query) = get().signed().parts();
     let claim = claim(&parts, &query, now()).expect("the guard passes");
-    assert_eq!(claim.verify("other", &parts, &query).err().expect("refused").code, "SignatureDoesNotMatch");
+    assert_eq!(
+        claim
+            .verify(&SecretKey::new("other"), &SigningKeys::default(), &parts, &query)
+            .err()
+            .expect("refused")
+            .code,
+        "SignatureDoesNotMatch"
+    );
 }
 
 #[test]
@@ -380,7 +388,7 @@ fn a_signed_payload_hash_on_a_presigned_url_counts() {
     let query = signed.query.split("&X-Amz-Signature").next().expect("there").to_owned();
     let right = signed.sign_text(&query, &names, &hash);
     signed.query = format!("{query}&X-Amz-Signature={right}");
-    assert_eq!(Signed(signed).check().expect("right").payload, PayloadMode::Whole(ContentHash::of(b"body")));
+    assert_eq!(Signed(signed).check().expect("right").0, PayloadMode::Whole(ContentHash::of(b"body")));
 }
 
 /// A request as one text: method, path, query, then headers, one a line.
@@ -443,7 +451,9 @@ fn fuzz_signatures() {
     let verified = |text: &str| -> Result<String, &'static str> {
         let (parts, query) = to_request(text).ok_or("no request")?;
         let claim = claim(&parts, &query, now()).map_err(|error| error.code)?;
-        claim.verify(SECRET, &parts, &query).map_err(|error| error.code)?;
+        claim
+            .verify(&SecretKey::new(SECRET), &SigningKeys::default(), &parts, &query)
+            .map_err(|error| error.code)?;
         Ok(meaning(&parts, &query))
     };
     let words = [

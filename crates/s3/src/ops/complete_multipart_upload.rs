@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload: checks what the client says about the parts, composes the checksum of the whole.
 
 use super::upload_part::upload_id;
-use crate::call::{Call, Target, owned};
+use crate::call::{Call, Target};
 use crate::checksum::{Algorithm, Extra, Type, Verifier, compose, stored};
 use crate::conditions::{unquote, write_condition};
 use crate::error::{S3Error, S3Result};
@@ -11,7 +11,7 @@ use crate::xml::{self, Element, Writer};
 use bytes::Bytes;
 use http::HeaderMap;
 use millpond_service::limits::{DOCUMENT_BYTES_MAX, PAGE_ITEMS_MAX, PART_NUMBER_MAX};
-use millpond_service::{CompleteRequest, CompletedPart, Kind, PartInfo, Thing, UploadInfo};
+use millpond_service::{CompleteRequest, CompletedPart, Kind, PartInfo, Thing, UploadInfo, to_the_end};
 use std::collections::BTreeMap;
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
@@ -35,11 +35,11 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
         Err(error) => return Err(call.write_error(&target, error).await),
     };
     let (service, caller, there) = (call.service.clone(), call.caller.clone(), target.clone());
-    let done = owned(async move {
+    let done = to_the_end(async move {
         let request = CompleteRequest { parts, condition, extra, expected_size };
         service.complete_upload(&caller, &there.repo, &there.branch, &there.path, &id, request).await
     });
-    let info = match done.await? {
+    let info = match done.await {
         Ok(info) => info,
         Err(error) => return Err(call.write_error(&target, error).await),
     };

@@ -3,7 +3,7 @@
 use super::receive::transfer;
 use crate::address::{Key, copy_source};
 use crate::attributes;
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::checksum::{Extra, Type, Verifier, stored};
 use crate::conditions::{Conditions, write_condition};
 use crate::date;
@@ -12,7 +12,8 @@ use crate::response::{Response, xml};
 use crate::xml::Writer;
 use millpond_service::limits::PUT_BYTES_MAX;
 use millpond_service::{
-    Attributes, Entry, EtagMatch, ObjectInfo, ObjectPath, PutRequest, RefExpr, RepositoryName, WriteCondition,
+    Attributes, Entry, EtagMatch, ObjectInfo, ObjectPath, PutRequest, RefExpr, RepositoryName,
+    WriteCondition, to_the_end,
 };
 
 /// Where the bytes come from.
@@ -56,7 +57,8 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     let outcome = if source.repo == target.repo {
         within(call, &source, &target, replacement, conditions, condition).await
     } else {
-        across(call, &source, &target, replacement, conditions, condition).await
+        // Boxed: nearly all copies are of the other kind, and would carry its room.
+        Box::pin(across(call, &source, &target, replacement, conditions, condition)).await
     };
     Ok(xml(document("CopyObjectResult", &outcome?.entry)))
 }
@@ -79,7 +81,7 @@ async fn within(
     }
     let (service, caller) = (call.service.clone(), call.caller.clone());
     let (from, to) = (source.clone(), target.clone());
-    let done = owned(async move {
+    let done = to_the_end(async move {
         service
             .copy_object(
                 &caller,
@@ -96,7 +98,7 @@ async fn within(
             )
             .await
     });
-    match done.await? {
+    match done.await {
         Ok(info) => Ok(info),
         Err(error) => Err(call.write_error(target, error).await),
     }
@@ -145,7 +147,7 @@ async fn across(
     };
     let mut extra = transfer(&mut upload, object.read(0..entry.size), verifier).await?;
     extra.extend(kept);
-    match owned(upload.finish(extra)).await? {
+    match to_the_end(upload.finish(extra)).await {
         Ok(info) => Ok(info),
         Err(error) => Err(call.write_error(target, error).await),
     }

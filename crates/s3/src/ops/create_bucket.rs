@@ -1,13 +1,13 @@
 //! CreateBucket: a repository in the default namespace, with the default branch `main`.
 
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::error::{S3Error, S3Result};
 use crate::payload::Payload;
 use crate::response::{Response, empty};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use millpond_service::limits::DOCUMENT_BYTES_MAX;
-use millpond_service::{BranchName, Kind, NewRepository};
+use millpond_service::{BranchName, Kind, NewRepository, to_the_end};
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
     // A location may be asked for; there is one place only.
@@ -27,7 +27,7 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
         read_only: false,
     };
     let (service, caller) = (call.service.clone(), call.caller.clone());
-    match owned(async move { service.create_repository(&caller, new).await }).await? {
+    match to_the_end(async move { service.create_repository(&caller, new).await }).await {
         Ok(_) => {
             let mut response = empty(StatusCode::OK);
             if let Ok(value) = HeaderValue::from_str(&format!("/{name}")) {

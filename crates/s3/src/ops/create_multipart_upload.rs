@@ -1,12 +1,13 @@
 //! CreateMultipartUpload.
 
 use crate::attributes;
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::checksum::{Algorithm, Type};
 use crate::error::{S3Error, S3Result};
 use crate::response::{Response, xml};
 use crate::xml::Writer;
 use http::{HeaderName, HeaderValue};
+use millpond_service::to_the_end;
 
 pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     attributes::refuse_unsupported(call.headers())?;
@@ -23,12 +24,12 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     };
     let target = call.target().await?;
     let (service, caller, there) = (call.service.clone(), call.caller.clone(), target.clone());
-    let done = owned(async move {
+    let done = to_the_end(async move {
         service
             .create_upload(&caller, &there.repo, &there.branch, &there.path, attributes, algorithm, kind)
             .await
     });
-    let upload = match done.await? {
+    let upload = match done.await {
         Ok(upload) => upload,
         Err(error) => return Err(call.write_error(&target, error).await),
     };

@@ -1,10 +1,11 @@
 //! DeleteObject.
 
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::conditions::write_condition;
 use crate::error::{S3Error, S3Result};
 use crate::response::{Response, empty};
 use http::StatusCode;
+use millpond_service::to_the_end;
 
 pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     call.check_version()?;
@@ -24,10 +25,10 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     }
     let target = call.target().await?;
     let (service, caller, there) = (call.service.clone(), call.caller.clone(), target.clone());
-    let done = owned(async move {
+    let done = to_the_end(async move {
         service.delete_object(&caller, &there.repo, &there.branch, &there.path, condition, false).await
     });
-    match done.await? {
+    match done.await {
         Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
         Err(error) => Err(call.write_error(&target, error).await),
     }

@@ -1,7 +1,7 @@
 //! DeleteObjects: up to 1000 keys in one call; all keys of one branch go at one point in time.
 
 use crate::address::{Key, object_path};
-use crate::call::{Call, not_a_branch, owned, write_error};
+use crate::call::{Call, not_a_branch, write_error};
 use crate::checksum::Verifier;
 use crate::conditions::unquote;
 use crate::error::{S3Error, S3Result};
@@ -9,7 +9,7 @@ use crate::payload::Payload;
 use crate::response::{Response, xml};
 use crate::xml::{self, Element, Writer};
 use millpond_service::limits::{DELETE_BATCH_MAX, DOCUMENT_BYTES_MAX};
-use millpond_service::{BranchName, EtagMatch, ObjectPath, WriteCondition};
+use millpond_service::{BranchName, EtagMatch, ObjectPath, WriteCondition, to_the_end};
 use std::collections::BTreeMap;
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
@@ -50,13 +50,13 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
         }
         let (to, on) = (repo.clone(), branch.clone());
         // An empty batch (only `branch/` keys) still finds out whether the branch exists.
-        let done = owned(async move {
+        let done = to_the_end(async move {
             if paths.is_empty() {
                 return service.get_branch(&caller, &to, &on).await.map(|_| Vec::new());
             }
             service.delete_objects(&caller, &to, &on, paths, false).await
         });
-        match done.await? {
+        match done.await {
             Ok(failures) => {
                 for failure in failures {
                     let error = S3Error::from(failure.error);

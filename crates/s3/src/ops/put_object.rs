@@ -2,14 +2,14 @@
 
 use super::receive::{announced_size, checksum_headers, etag_header, receive};
 use crate::attributes;
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::checksum::Verifier;
 use crate::conditions::write_condition;
 use crate::error::{S3Error, S3Result};
 use crate::payload::Payload;
 use crate::response::{Response, empty};
 use http::StatusCode;
-use millpond_service::PutRequest;
+use millpond_service::{PutRequest, to_the_end};
 
 /// MD5 of nothing.
 const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -37,7 +37,7 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
         Err(error) => return Err(call.write_error(&target, error).await),
     };
     let extra = receive(&mut upload, payload, verifier).await?;
-    let info = match owned(upload.finish(extra)).await? {
+    let info = match to_the_end(upload.finish(extra)).await {
         Ok(info) => info,
         Err(error) => return Err(call.write_error(&target, error).await),
     };

@@ -2,14 +2,14 @@
 
 use super::receive::{announced_size, checksum_headers, etag_header, receive};
 use crate::attributes;
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::checksum::{Algorithm, Verifier};
 use crate::error::{S3Error, S3Result};
 use crate::payload::Payload;
 use crate::response::{Response, empty};
 use http::StatusCode;
-use millpond_service::UploadInfo;
 use millpond_service::limits::PART_NUMBER_MAX;
+use millpond_service::{UploadInfo, to_the_end};
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
     announced_size(payload)?;
@@ -34,7 +34,7 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
         Err(error) => return Err(call.write_error(&target, error).await),
     };
     let checksums = receive(&mut part, payload, verifier).await?;
-    let info = match owned(part.finish(checksums)).await? {
+    let info = match to_the_end(part.finish(checksums)).await {
         Ok(info) => info,
         Err(error) => return Err(call.write_error(&target, error).await),
     };

@@ -4,13 +4,14 @@ use super::copy_object::{Source, result_document};
 use super::receive::transfer;
 use super::upload_part::{number, of_upload, upload_id};
 use crate::attributes;
-use crate::call::{Call, owned};
+use crate::call::Call;
 use crate::checksum::Verifier;
 use crate::conditions::{Conditions, RangeSpec, parse_range, unsatisfiable};
 use crate::error::{S3Error, S3Result};
 use crate::response::{Response, xml};
 use http::HeaderMap;
 use millpond_service::limits::PUT_BYTES_MAX;
+use millpond_service::to_the_end;
 
 pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     attributes::refuse_unsupported(call.headers())?;
@@ -62,7 +63,7 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     } else {
         transfer(&mut part, object.read(range), verifier).await?
     };
-    let info = match owned(part.finish(checksums)).await? {
+    let info = match to_the_end(part.finish(checksums)).await {
         Ok(info) => info,
         Err(error) => return Err(call.write_error(&target, error).await),
     };
