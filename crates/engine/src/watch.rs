@@ -55,6 +55,7 @@ pub struct Watch {
     pub(crate) entries: AtomicU64,
     pub(crate) defects: AtomicU64,
     found: Mutex<Vec<Defect>>,
+    gone: Mutex<Vec<Defect>>,
 }
 
 impl Watch {
@@ -82,6 +83,12 @@ impl Watch {
         std::mem::take(&mut *self.found.lock())
     }
 
+    /// Takes the imported objects found since the last call that are not there any more, or not what was imported.
+    /// Nothing that is stored here is damaged by it, so they are not counted as defects.
+    pub fn take_gone_sources(&self) -> Vec<Defect> {
+        std::mem::take(&mut *self.gone.lock())
+    }
+
     /// Adds what was found wrong with a file as a whole.
     pub fn report(&self, thing: &str, what: &str) {
         self.defect(Defect {
@@ -94,11 +101,6 @@ impl Watch {
         });
     }
 
-    /// Adds what other work has found.
-    pub fn pass_on(&self, defect: Defect) {
-        self.defect(defect);
-    }
-
     pub(crate) fn phase(&self, words: impl Into<String>) {
         *self.phase.lock() = words.into();
     }
@@ -108,6 +110,13 @@ impl Watch {
         let mut found = self.found.lock();
         if found.len() < DEFECTS_KEPT_MAX {
             found.push(defect);
+        }
+    }
+
+    pub(crate) fn gone(&self, source: Defect) {
+        let mut gone = self.gone.lock();
+        if gone.len() < DEFECTS_KEPT_MAX {
+            gone.push(source);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Checks and backups: long work whose answer is a stream of JSON lines.
 //!
-//! Each line is an object with one member: `progress` (twice a second), `defect` (each as it is found), and at
-//! the end `report`, or `error` with a message. A client that goes away ends the work.
+//! Each line is an object with one member: `progress` (twice a second), `defect` or `source` (each as it is found:
+//! damage here; an imported object that is gone or changed), and at the end `report`, or `error` with a message. A client that goes away ends the work.
 
 use crate::call::Call;
 use crate::error::Handled;
@@ -28,7 +28,7 @@ pub(crate) async fn fsck(call: Call) -> Handled {
         _ => Some(call.repository()?),
     };
     // One reader, so that the others of the server have the rest of the machine.
-    let request = FsckRequest { repository, quick: call.flag("quick"), parallel: 1 };
+    let request = FsckRequest { repository, quick: call.flag("quick"), parallel: 1, origin: None };
     let watch = Watch::new();
     let work = {
         let (service, caller, watch) = (call.service.clone(), call.caller.clone(), watch.clone());
@@ -74,8 +74,7 @@ impl Lines {
             }
             let running = self.running.as_mut()?;
             let ended = tokio::time::timeout(PROGRESS_EVERY, &mut running.0).await.ok();
-            self.waiting
-                .extend(self.watch.take_defects().iter().map(|found| json!({"defect": defect(found)})));
+            self.waiting.extend(found(&self.watch));
             match ended {
                 None => self.waiting.push_back(json!({"progress": progress(&self.watch.progress())})),
                 Some(outcome) => {
@@ -104,6 +103,13 @@ fn lines(watch: Arc<Watch>, work: impl Future<Output = Result<Value>> + Send + '
     response
 }
 
+/// What was found since the last call, a line each; the binary writes the same.
+pub fn found(watch: &Watch) -> impl Iterator<Item = Value> {
+    let defects = watch.take_defects().into_iter().map(|found| json!({"defect": defect(&found)}));
+    let sources = watch.take_gone_sources().into_iter().map(|found| json!({"source": defect(&found)}));
+    defects.chain(sources)
+}
+
 /// How far the work is as JSON; the binary writes the same.
 pub fn progress(p: &Progress) -> Value {
     json!({
@@ -112,8 +118,7 @@ pub fn progress(p: &Progress) -> Value {
     })
 }
 
-/// A defect as JSON; the binary writes the same.
-pub fn defect(d: &Defect) -> Value {
+fn defect(d: &Defect) -> Value {
     json!({
         "repository": d.repository, "ref": d.reference, "path": d.path.as_ref().map(|path| path.to_text()),
         "thing": d.thing, "what": d.what, "remedy": d.remedy,
@@ -127,6 +132,8 @@ pub fn fsck_report(r: &FsckReport) -> Value {
         "repositories": r.repositories, "branches": r.branches, "tags": r.tags, "commits": r.commits,
         "moves": r.moves, "journal_rows": r.journal_rows, "upto_row": r.upto_row, "packs": r.packs,
         "nodes": r.nodes, "entries": r.entries, "objects": r.objects, "object_bytes": r.object_bytes,
+        "imported": r.imported, "sources_missing": r.sources_missing, "sources_changed": r.sources_changed,
+        "sources_unreadable": r.sources_unreadable,
         "declared": r.declared, "declared_unreadable": r.declared_unreadable, "defects": r.defects,
         "orphans": {
             "objects": o.objects, "object_bytes": o.object_bytes, "packs": o.packs, "pack_bytes": o.pack_bytes,

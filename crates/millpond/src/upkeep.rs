@@ -15,6 +15,7 @@ use millpond_cli::{Environment, Exit, GlobalArgs, Session};
 use millpond_engine::{Error, FsckRequest, Kind, Options, Stores, Watch};
 use millpond_http::upkeep as as_json;
 use millpond_kv::LocalKv;
+use millpond_origin::{LocalFolders, Origin};
 use millpond_service::{BackupPlaces, Clock, RepositoryName};
 use serde_json::{Value, json};
 use std::path::{Component, Path, PathBuf};
@@ -98,8 +99,7 @@ async fn follow(
     let mut work = std::pin::pin!(work);
     loop {
         let ended = tokio::time::timeout(PROGRESS_EVERY, &mut work).await.ok();
-        let mut lines: Vec<Value> =
-            watch.take_defects().iter().map(|defect| json!({"defect": as_json::defect(defect)})).collect();
+        let mut lines: Vec<Value> = as_json::found(&watch).collect();
         let is_over = ended.is_some();
         lines.push(match ended {
             None => json!({"progress": as_json::progress(&watch.progress())}),
@@ -134,7 +134,9 @@ async fn check(session: &Session, fsck: Fsck) -> Result<i32> {
     let repository = repository.context("--repository")?;
     let (kv, pages) = LocalKv::open_untouched(held.metadata_file())?;
     let stores = Stores { kv: Arc::new(kv), blobs: LocalBlobs::open(held.blobs_folder())? };
-    let request = FsckRequest { repository, quick: fsck.quick, parallel: threads() };
+    // Whoever may read the directory may look anywhere, and only looks.
+    let origin: Arc<dyn Origin> = Arc::new(LocalFolders::new(vec!["/".into()], vec![], 1));
+    let request = FsckRequest { repository, quick: fsck.quick, parallel: threads(), origin: Some(origin) };
     let watch = Watch::new();
     if let Some(what) = pages {
         watch.report(&format!("file {}", held.metadata_file().display()), &what);

@@ -23,7 +23,8 @@ use std::path::PathBuf;
   millpond fsck --repository demo --json
 
 Exit code 1 if anything is damaged; each defect is named with the object, what is wrong and what to do
-(docs/operations.md). Only an administrator may ask a server.")]
+(docs/operations.md). Imported objects whose sources are gone or changed are named too; they are no damage
+here and leave the exit code 0. Only an administrator may ask a server.")]
 pub struct Fsck {
     /// Check this data directory, whose server is stopped, instead of asking a server
     #[arg(long, value_name = "DIRECTORY")]
@@ -133,6 +134,7 @@ pub struct Follow<'a> {
     stopwatch: Stopwatch,
     next_line_seconds: u64,
     defects: Vec<Value>,
+    sources: Vec<Value>,
     report: Option<Value>,
     error: Option<String>,
 }
@@ -151,6 +153,7 @@ impl<'a> Follow<'a> {
             stopwatch: Stopwatch::start(),
             next_line_seconds: LINE_SECONDS,
             defects: Vec::new(),
+            sources: Vec::new(),
             report: None,
             error: None,
         }
@@ -168,7 +171,14 @@ impl<'a> Follow<'a> {
             if self.session.output.format == Format::Json {
                 self.defects.push(defect.clone());
             } else {
-                self.show(defect)?;
+                self.show("defect", defect)?;
+            }
+        }
+        if let Some(source) = line.get("source") {
+            if self.session.output.format == Format::Json {
+                self.sources.push(source.clone());
+            } else {
+                self.show("source", source)?;
             }
         }
         if let Some(report) = line.get("report") {
@@ -192,16 +202,17 @@ impl<'a> Follow<'a> {
         }
     }
 
-    fn show(&self, defect: &Value) -> Result<(), Failure> {
+    fn show(&self, class: &str, defect: &Value) -> Result<(), Failure> {
         let output = &self.session.output;
         let text = |name: &str| defect.get(name).and_then(Value::as_str).unwrap_or_default();
         let write = || match output.format {
+            Format::Ndjson if class == "source" => output.json(&json!({"source": defect})),
             Format::Ndjson => output.json(defect),
             Format::Tsv => {
                 let cells = ["repository", "ref", "path", "thing", "what", "remedy"];
                 let cells: Vec<String> =
                     cells.iter().map(|name| crate::output::cell::escape_tsv(text(name))).collect();
-                output.line(&format!("defect\t{}", cells.join("\t")))
+                output.line(&format!("{class}\t{}", cells.join("\t")))
             }
             Format::Json | Format::Table => {
                 let place = [text("repository"), text("ref"), text("path")];
@@ -234,7 +245,10 @@ impl<'a> Follow<'a> {
         };
         let output = &self.session.output;
         match output.format {
-            Format::Json => output.json(&json!({"defects": self.defects, "report": report}))?,
+            Format::Json => {
+                let found = json!({"defects": self.defects, "sources": self.sources, "report": report});
+                output.json(&found)
+            }?,
             Format::Ndjson => output.json(&json!({"report": report}))?,
             Format::Table | Format::Tsv => {
                 let mut fields = Vec::new();
@@ -245,6 +259,12 @@ impl<'a> Follow<'a> {
             }
         }
         let of = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let sources = of("sources_missing") + of("sources_changed") + of("sources_unreadable");
+        if sources > 0 {
+            output.message(&format!(
+                "{sources} imported objects cannot be read: their sources are gone or changed"
+            ));
+        }
         match of("defects") + of("unreadable") {
             0 => Ok(Exit::Ok),
             count => {

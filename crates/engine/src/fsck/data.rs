@@ -1,10 +1,11 @@
 //! The bytes of objects: listed once, read once each, and what is left over.
 
-use super::{Check, FsckReport, RESTORE, REWRITE};
+use super::{Check, FsckReport, RESTORE, REWRITE, SOURCE};
 use crate::address::{DataName, Place, place};
 use crate::keys::{self, RepoUid};
 use crate::manifest::Manifest;
 use crate::nodes::store_error;
+use crate::record::StoredPart;
 use crate::state::{Repo, RepoState};
 use crate::tasks::{Wait, wait_for};
 use crate::watch::Defect;
@@ -13,9 +14,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use millpond_blob::{BlobError, BlobKey, Blobs};
+use millpond_origin::{Location, Mark, Origin, OriginErrorKind};
 use millpond_types::{Commit, CommitId, Content, ContentHash, Entry, ObjectPath};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -88,27 +90,19 @@ fn owner(key: &BlobKey) -> Option<(RepoUid, &str)> {
     Some((u64::from_str_radix(owner.strip_prefix('r')?, 16).ok()?, rest))
 }
 
-/// A blob that something refers to.
+/// A blob that something refers to, or an imported object.
 #[derive(Clone)]
-pub struct Wanted {
-    name: DataName,
-    size: u64,
-    proof: Proof,
+pub enum Wanted {
+    Blob { name: DataName, size: u64, proof: Proof },
+    Source { location: Location, mark: Mark },
 }
 
 #[derive(Clone)]
-enum Proof {
+pub enum Proof {
     /// SHA-256 of the bytes.
     Whole(ContentHash),
     /// It is a part list with this hash.
     Parts(ContentHash),
-}
-
-impl Wanted {
-    /// A part of an upload.
-    pub fn part(name: DataName, size: u64, sha256: ContentHash) -> Self {
-        Self { name, size, proof: Proof::Whole(sha256) }
-    }
 }
 
 /// A blob on its way to be read, and who needs it.
@@ -122,10 +116,21 @@ struct Order {
 #[derive(Default)]
 struct Outcome {
     defects: Vec<Defect>,
+    /// Sources that are gone or changed.
+    gone: Vec<Defect>,
     objects: u64,
     bytes: u64,
     /// Parts that were read with their object.
     parts: Vec<DataName>,
+    sources: Sources,
+}
+
+/// Imported objects that cannot be read as what they were.
+#[derive(Default)]
+struct Sources {
+    missing: u64,
+    changed: u64,
+    unreadable: u64,
 }
 
 /// The object bytes of one repository.
@@ -136,6 +141,8 @@ pub struct Data<'a> {
     /// For what addresses refer to.
     state: Arc<RepoState>,
     objects: Objects,
+    /// Fingerprints of imported objects that were met.
+    sources: HashSet<u64>,
     /// Commits that are only in the journal yet.
     pub journal_commits: HashMap<CommitId, Arc<Commit>>,
     label: Arc<str>,
@@ -154,6 +161,7 @@ impl<'a> Data<'a> {
             name: state.info.name.to_string(),
             state,
             objects: objects.unwrap_or_default(),
+            sources: HashSet::new(),
             journal_commits: HashMap::new(),
             label: "".into(),
             batch: Vec::new(),
@@ -189,18 +197,25 @@ impl<'a> Data<'a> {
         report: &mut FsckReport,
     ) -> Result<()> {
         self.check.watch.entries.fetch_add(1, Ordering::Relaxed);
-        let place = match place(&self.state, path, entry) {
-            Ok(place) => place,
-            Err(error) => {
-                self.defect(label, path, "entry".into(), error.message, RESTORE);
+        let placed = match place(&self.state, path, entry) {
+            Err(_) if self.check.read_new_rules(self.uid, &mut self.state).await? => {
+                place(&self.state, path, entry)
+            }
+            placed => placed,
+        };
+        let name = match placed {
+            Ok(Place::Data(name)) => name,
+            Ok(Place::Origin(location, mark)) => {
+                report.imported += 1;
+                return self.source(label, path, location, mark).await;
+            }
+            // Not ours to check.
+            Ok(Place::Foreign(_)) => {
+                report.declared += 1;
                 return Ok(());
             }
-        };
-        let name = match place {
-            Place::Data(name) => name,
-            // Not ours to check; a read compares an imported object with what was seen.
-            Place::Origin(..) | Place::Foreign(_) => {
-                report.declared += 1;
+            Err(error) => {
+                self.defect(label, path, "entry".into(), error.message, RESTORE);
                 return Ok(());
             }
         };
@@ -220,18 +235,49 @@ impl<'a> Data<'a> {
                 return Ok(());
             }
         };
-        self.want(label, path, Wanted { name, size: entry.size, proof }).await
+        self.want(label, path, name, entry.size, proof).await
     }
 
     /// Sees to it that a blob is read, unless it was.
-    pub async fn want(&mut self, label: &str, path: &ObjectPath, wanted: Wanted) -> Result<()> {
-        if self.check.request.quick || !self.mark(&wanted.name) {
+    async fn want(
+        &mut self,
+        label: &str,
+        path: &ObjectPath,
+        name: DataName,
+        size: u64,
+        proof: Proof,
+    ) -> Result<()> {
+        if self.check.request.quick || !self.mark(&name) {
             return Ok(());
         }
+        self.order(label, path, Wanted::Blob { name, size, proof }, size).await
+    }
+
+    /// A part of an upload.
+    pub async fn part(&mut self, label: &str, path: &ObjectPath, part: &StoredPart) -> Result<()> {
+        self.want(label, path, part.name, part.info.size, Proof::Whole(part.info.sha256)).await
+    }
+
+    /// Sees to it that an imported object is looked at, unless it was.
+    async fn source(&mut self, label: &str, path: &ObjectPath, location: Location, mark: Mark) -> Result<()> {
+        if self.check.request.quick || self.check.request.origin.is_none() {
+            return Ok(());
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(mark.0);
+        hasher.update(&location.0);
+        let hash: [u8; 32] = hasher.finalize().into();
+        if !self.sources.insert(u64::from_le_bytes(hash[..8].try_into().expect("8 of 32 bytes"))) {
+            return Ok(());
+        }
+        self.order(label, path, Wanted::Source { location, mark }, 0).await
+    }
+
+    async fn order(&mut self, label: &str, path: &ObjectPath, wanted: Wanted, bytes: u64) -> Result<()> {
         if &*self.label != label {
             self.label = label.into();
         }
-        self.batch_bytes += wanted.size;
+        self.batch_bytes += bytes;
         self.batch.push(Order { label: self.label.clone(), path: path.clone(), wanted });
         if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
             self.send().await?;
@@ -267,12 +313,13 @@ impl<'a> Data<'a> {
         }
         let (tasks, blobs, watch) =
             (self.check.tasks.clone(), self.check.blobs.clone(), self.check.watch.clone());
-        let (uid, name) = (self.uid, self.name.clone());
+        let (uid, name, origin) = (self.uid, self.name.clone(), self.check.request.origin.clone());
         let work = move |wait: &dyn Wait| {
             let mut outcome = Outcome::default();
             for order in batch {
                 let before = (outcome.objects, outcome.bytes);
-                let mut reader = Reader { blobs: &*blobs, wait, uid, name: &name, outcome: &mut outcome };
+                let (blobs, origin) = (&*blobs, origin.as_deref());
+                let mut reader = Reader { blobs, origin, wait, uid, name: &name, outcome: &mut outcome };
                 reader.check(&order);
                 watch.add(outcome.objects - before.0, outcome.bytes - before.1);
             }
@@ -290,11 +337,15 @@ impl<'a> Data<'a> {
         let outcome =
             outcome.map_err(|_| Error::new(Kind::Internal, "a reader of objects has panicked"))??;
         outcome.defects.into_iter().for_each(|defect| self.check.watch.defect(defect));
+        outcome.gone.into_iter().for_each(|gone| self.check.watch.gone(gone));
         for part in &outcome.parts {
             self.mark(part);
         }
         self.done.objects += outcome.objects;
         self.done.bytes += outcome.bytes;
+        self.done.sources.missing += outcome.sources.missing;
+        self.done.sources.changed += outcome.sources.changed;
+        self.done.sources.unreadable += outcome.sources.unreadable;
         Ok(true)
     }
 
@@ -304,6 +355,9 @@ impl<'a> Data<'a> {
         while self.take_one().await? {}
         report.objects += self.done.objects;
         report.object_bytes += self.done.bytes;
+        report.sources_missing += self.done.sources.missing;
+        report.sources_changed += self.done.sources.changed;
+        report.sources_unreadable += self.done.sources.unreadable;
         for stored in self.objects.values().filter(|stored| stored.0 & Stored::NEEDED == 0) {
             report.orphans.objects += 1;
             report.orphans.object_bytes += stored.bytes();
@@ -315,6 +369,7 @@ impl<'a> Data<'a> {
 /// Reads blobs on a thread that may wait.
 struct Reader<'r> {
     blobs: &'r dyn Blobs,
+    origin: Option<&'r dyn Origin>,
     wait: &'r dyn Wait,
     uid: RepoUid,
     name: &'r str,
@@ -323,11 +378,32 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn check(&mut self, order: &Order) {
-        let Wanted { name, size, proof } = &order.wanted;
-        match proof {
-            Proof::Whole(hash) => self.whole(order, name, *size, hash),
-            Proof::Parts(hash) => self.parts(order, name, *size, hash),
+        match &order.wanted {
+            Wanted::Blob { name, size, proof: Proof::Whole(hash) } => self.whole(order, name, *size, hash),
+            Wanted::Blob { name, size, proof: Proof::Parts(hash) } => self.parts(order, name, *size, hash),
+            Wanted::Source { location, mark } => self.source(order, location, *mark),
         }
+    }
+
+    /// Not damage here, but a read of it will fail.
+    fn source(&mut self, order: &Order, location: &Location, mark: Mark) {
+        let Some(origin) = self.origin else { return };
+        let sources = &mut self.outcome.sources;
+        let (count, what) = match origin.look(location) {
+            Ok(seen) if seen.mark == mark => return,
+            Ok(_) => (&mut sources.changed, "it is not what was imported any more".to_owned()),
+            Err(error) if error.kind == OriginErrorKind::Gone => (&mut sources.missing, error.message),
+            Err(error) => (&mut sources.unreadable, error.message),
+        };
+        *count += 1;
+        self.outcome.gone.push(Defect {
+            repository: Some(self.name.to_owned()),
+            reference: Some(order.label.to_string()),
+            path: Some(order.path.clone()),
+            thing: format!("source {}", location.to_text()),
+            what,
+            remedy: SOURCE,
+        });
     }
 
     fn whole(&mut self, order: &Order, name: &DataName, size: u64, hash: &ContentHash) {

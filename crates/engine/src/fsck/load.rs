@@ -14,6 +14,7 @@ use bytes::Bytes;
 use millpond_kv::{KvError, key_after, key_text};
 use millpond_types::ContentHash;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Rows of one read.
 const PAGE_ROWS: usize = 4096;
@@ -125,6 +126,24 @@ impl Check {
         }
     }
 
+    async fn rules(&self, uid: RepoUid, state: &mut RepoState) -> Result<()> {
+        let prefix = keys::rules(uid);
+        self.rows(&prefix.clone(), |key, value| {
+            let (number, rule) = tables::decode_rule(&key[prefix.len()..], value)?;
+            state.rules.insert(number, rule);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Adds rules that came since the check began: so may commits with entries that go by them, and a rule comes to
+    /// its table no later than they. Whether there were any.
+    pub async fn read_new_rules(&self, uid: RepoUid, state: &mut Arc<RepoState>) -> Result<bool> {
+        let known = state.rules.len();
+        self.rules(uid, Arc::make_mut(state)).await?;
+        Ok(state.rules.len() > known)
+    }
+
     async fn tables(&self, uid: RepoUid, state: &mut RepoState, report: &mut FsckReport) -> Result<()> {
         let prefix = keys::branches(uid);
         self.rows(&prefix.clone(), |key, value| {
@@ -146,13 +165,7 @@ impl Check {
             Ok(())
         })
         .await?;
-        let prefix = keys::rules(uid);
-        self.rows(&prefix.clone(), |key, value| {
-            let (number, rule) = tables::decode_rule(&key[prefix.len()..], value)?;
-            state.rules.insert(number, rule);
-            Ok(())
-        })
-        .await?;
+        self.rules(uid, state).await?;
         self.rows(&keys::imports(uid), |_, value| {
             let import = tables::decode_import(value)?;
             state.imports.insert(import.order.id.clone(), import);

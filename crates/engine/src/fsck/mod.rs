@@ -22,6 +22,7 @@ use crate::{Error, Kind, Result};
 use data::Data;
 use millpond_blob::Blobs;
 use millpond_kv::Kv;
+use millpond_origin::Origin;
 use millpond_types::RepositoryName;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,11 +36,14 @@ pub struct FsckRequest {
     pub quick: bool,
     /// How many objects are read at the same time; at least 1.
     pub parallel: usize,
+    /// Where imported objects are, to see whether each is still what was imported. Without it, or with `quick`,
+    /// they are only counted. A running engine looks where it imports from.
+    pub origin: Option<Arc<dyn Origin>>,
 }
 
 impl Default for FsckRequest {
     fn default() -> Self {
-        Self { repository: None, quick: false, parallel: 2 }
+        Self { repository: None, quick: false, parallel: 2, origin: None }
     }
 }
 
@@ -48,6 +52,8 @@ pub(crate) const RESTORE: &str = "restore the data directory from a backup (mill
 /// A content-addressed object heals when the same bytes come again.
 pub(crate) const REWRITE: &str =
     "write an object with the same bytes into the repository again, which heals it, or restore from a backup";
+/// What was imported belongs to somebody else.
+pub(crate) const SOURCE: &str = "put the file back as it was (also its times), import it again, or upload it; commits that have it cannot read it";
 /// What is derived is made again.
 pub(crate) const REBUILT: &str = "nothing is lost: it is made anew from the packs";
 
@@ -78,7 +84,15 @@ pub struct FsckReport {
     pub objects: u64,
     /// Their bytes.
     pub object_bytes: u64,
-    /// Entries whose bytes nobody here has seen, so that there is nothing to compare with.
+    /// Entries whose bytes are not here: imported.
+    pub imported: u64,
+    /// Imported objects, each once, that are not there any more.
+    pub sources_missing: u64,
+    /// Those that are not what was imported any more.
+    pub sources_changed: u64,
+    /// Those that could not be looked at.
+    pub sources_unreadable: u64,
+    /// Entries whose bytes nobody here has seen, so that there is nothing to compare with: linked.
     pub declared: u64,
     /// Of those: the ones whose bytes are not there, or not as many as declared.
     pub declared_unreadable: u64,
@@ -124,7 +138,8 @@ impl Engine {
     ///
     /// # Errors
     /// The stores fail, or there is no such repository. Defects are no error: they are in `watch`.
-    pub async fn fsck(&self, request: FsckRequest, watch: Arc<Watch>) -> Result<FsckReport> {
+    pub async fn fsck(&self, mut request: FsckRequest, watch: Arc<Watch>) -> Result<FsckReport> {
+        request.origin.get_or_insert_with(|| self.options.origin.clone());
         let check = Check {
             kv: self.kv.clone(),
             blobs: self.blobs.clone(),

@@ -1,6 +1,6 @@
 //! One repository: its packs, its commits, its refs, and every node of every tree that one of them names.
 
-use super::data::{Data, Wanted};
+use super::data::Data;
 use super::{Check, FsckReport, REBUILT, RESTORE};
 use crate::engine::kv_error;
 use crate::keys::{self, RepoUid};
@@ -210,8 +210,7 @@ impl Walk<'_> {
         for upload in state.uploads.values() {
             let label = format!("upload {} to branch {}", upload.info.id, upload.info.branch);
             for part in upload.parts.values() {
-                let wanted = Wanted::part(part.name, part.info.size, part.info.sha256);
-                self.data.want(&label, &upload.info.path, wanted).await?;
+                self.data.part(&label, &upload.info.path, part).await?;
             }
             if let Some(done) = &upload.completed {
                 self.entry(&label, &done.path, &done.entry).await?;

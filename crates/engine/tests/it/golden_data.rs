@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)] // tests that read files
 
 use crate::fsck::rich;
+use crate::imports::{Place, end_of, object, prefix, start_to};
 use crate::support::*;
 use futures::FutureExt;
 use millpond_blob::{Blobs, LocalBlobs};
@@ -71,7 +72,23 @@ fn open(folder: &Path) -> World {
     let mut world = World::new(80);
     world.kv = Arc::new(LocalKv::open(folder.join("metadata.redb")).unwrap());
     world.blobs = LocalBlobs::open(folder.join("blobs")).unwrap();
+    let place = Place::default();
+    for name in IMPORTED {
+        place.put(&format!("mem://golden/{name}"), name.as_bytes());
+    }
+    world.options.origin = Arc::new(place);
     world
+}
+
+/// What lies in the place that golden directories have imported from.
+const IMPORTED: [&str; 3] = ["a/1", "a/2", "b"];
+
+/// A branch of its own with imported objects, by rule and by address. In the journal only, as what `rich` ends with.
+async fn import(engine: &Engine) {
+    engine.create_branch(&me(), &repo(), &branch("imported"), &at("main"), false, false).await.unwrap();
+    let paths = vec![prefix("mem://golden/", b"in/"), object("mem://golden/b", b"single")];
+    let id = start_to(engine, "imported", paths).await;
+    end_of(engine, &id).await.unwrap();
 }
 
 /// The bodies that are in every golden directory, from a world of the same seed.
@@ -85,7 +102,9 @@ async fn write_golden() {
     }
     let folder = tempfile::tempdir().unwrap();
     let world = open(folder.path());
-    drop(rich(&world).await);
+    let (engine, _) = rich(&world).await;
+    import(&engine).await;
+    drop(engine);
     drop(world);
     std::fs::write(folder.path().join("format"), format!("{FORMAT}\n")).unwrap();
     std::fs::write(golden_file(FORMAT), pack(folder.path())).unwrap();
@@ -111,10 +130,16 @@ async fn a_data_directory_of_every_format_is_read_to_the_last_byte() {
         for (expr, key, body) in &bodies {
             assert_eq!(get(&engine, expr, key).await.as_ref(), Some(body), "format {format}, {expr}");
         }
+        for name in IMPORTED {
+            let key = format!("in/{name}");
+            assert_eq!(get(&engine, "imported", key.as_bytes()).await.as_deref(), Some(name.as_bytes()));
+        }
+        assert_eq!(get(&engine, "imported", b"single").await.as_deref(), Some(&b"b"[..]));
         let watch = Watch::new();
         let report = engine.fsck(FsckRequest::default(), watch.clone()).await.unwrap();
         assert_eq!(watch.take_defects(), []);
-        assert_eq!((report.branches, report.tags, report.commits), (2, 1, 6));
+        assert_eq!(watch.take_gone_sources(), []);
+        assert_eq!((report.branches, report.tags, report.commits, report.imported), (3, 1, 7, 4));
         // It can be written on.
         put(&engine, "main", b"new", b"new").await;
         commit(&engine, "main", "in the present format").await.unwrap();

@@ -3,8 +3,9 @@
 use crate::gate::{Gate, GatedBlobs};
 use crate::support::*;
 use bytes::Bytes;
-use millpond_blob::{BlobError, BlobReader, Blobs, MemoryBlobs};
+use millpond_blob::{BlobError, BlobKey, BlobReader, BlobWriter, Blobs, MemoryBlobs};
 use millpond_engine::*;
+use millpond_kv::{Batch, Kv, KvError};
 use millpond_origin::{Block, Listing, Location, Mark, Origin, OriginError, OriginErrorKind, Seen};
 use millpond_testkit::Seeded;
 use millpond_types::*;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 /// A place in memory. Objects have a version that their mark tells; listings stop where they are told to.
 #[derive(Clone, Debug, Default)]
-struct Place(Arc<Inside>);
+pub struct Place(Arc<Inside>);
 
 #[derive(Debug, Default)]
 struct Inside {
@@ -44,7 +45,7 @@ fn error(kind: OriginErrorKind, message: String) -> OriginError {
 }
 
 impl Place {
-    fn put(&self, location: &str, bytes: &[u8]) {
+    pub fn put(&self, location: &str, bytes: &[u8]) {
         let mut state = self.0.state.lock();
         let object = state.objects.entry(location.as_bytes().to_vec()).or_default();
         *object = (bytes.to_vec(), object.1 + 1);
@@ -136,22 +137,26 @@ fn world(seed: u64) -> (World, Place) {
     (world, place)
 }
 
-fn prefix(source: &str, destination: &[u8]) -> ImportPath {
+pub fn prefix(source: &str, destination: &[u8]) -> ImportPath {
     let destination = Bytes::copy_from_slice(destination);
     ImportPath { kind: SourceKind::Prefix, source: source.to_owned(), destination }
 }
 
-fn object(source: &str, destination: &[u8]) -> ImportPath {
+pub fn object(source: &str, destination: &[u8]) -> ImportPath {
     ImportPath { kind: SourceKind::Object, ..prefix(source, destination) }
 }
 
 async fn start(engine: &Engine, paths: Vec<ImportPath>) -> String {
+    start_to(engine, "main", paths).await
+}
+
+pub async fn start_to(engine: &Engine, name: &str, paths: Vec<ImportPath>) -> String {
     let request = ImportRequest { paths, message: "taken in".into(), ..Default::default() };
-    engine.import_start(&me(), &repo(), &branch("main"), request).await.unwrap()
+    engine.import_start(&me(), &repo(), &branch(name), request).await.unwrap()
 }
 
 /// How it ended: the commit, or why there is none.
-async fn end_of(engine: &Engine, id: &str) -> std::result::Result<CommitInfo, String> {
+pub async fn end_of(engine: &Engine, id: &str) -> std::result::Result<CommitInfo, String> {
     loop {
         let info = engine.import_status(&repo(), id).await.unwrap();
         match info.outcome {
@@ -641,4 +646,140 @@ async fn imports_agree_with_a_map_that_is_obviously_right() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_check_names_sources_that_are_gone_or_changed_and_calls_nothing_damaged() {
+    let (world, place) = world(40);
+    let engine = with_repo(&world).await;
+    for name in ["changed", "gone", "same"] {
+        place.put(&format!("mem://s/{name}"), name.as_bytes());
+    }
+    import(&engine, vec![prefix("mem://s", b"d"), object("mem://s/gone", b"alone")]).await.unwrap();
+    // A second version of the leaf: each source is looked at once all the same.
+    put(&engine, "main", b"d/own", b"own").await;
+    commit(&engine, "main", "after").await.unwrap();
+    let check = async |request: FsckRequest| {
+        let watch = Watch::new();
+        let report = engine.fsck(request, watch.clone()).await.unwrap();
+        assert_eq!((report.defects, watch.take_defects()), (0, vec![]));
+        (report, watch.take_gone_sources())
+    };
+    let (whole, sources) = check(FsckRequest::default()).await;
+    assert_eq!((whole.imported, whole.declared, sources), (8, 0, vec![]));
+    place.put("mem://s/changed", b"CHANGED");
+    place.remove("mem://s/gone");
+    let (report, sources) = check(FsckRequest::default()).await;
+    let counts = [report.sources_changed, report.sources_missing, report.sources_unreadable];
+    assert_eq!(counts, [1, 1, 0]);
+    let mut lines: Vec<_> = sources
+        .iter()
+        .map(|s| format!("{}: {}: {}", s.path.as_ref().unwrap().to_text(), s.thing, s.what))
+        .collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "alone: source mem://s/gone: mem://s/gone does not exist",
+            "d/changed: source mem://s/changed: it is not what was imported any more",
+        ]
+    );
+    assert_eq!(check(FsckRequest { quick: true, ..Default::default() }).await.1, []);
+}
+
+/// Stores of which the first look does not show everything yet, as when it comes meanwhile.
+struct Late<T: ?Sized> {
+    inner: Arc<T>,
+    hidden: Vec<u8>,
+    looks: std::sync::atomic::AtomicUsize,
+}
+
+impl<T: ?Sized> Late<T> {
+    fn new(inner: &Arc<T>, hidden: &[u8]) -> Arc<Self> {
+        Arc::new(Self { inner: inner.clone(), hidden: hidden.to_vec(), looks: Default::default() })
+    }
+    fn shows(&self, is_first: bool, key: &[u8]) -> bool {
+        !is_first || !key.starts_with(&self.hidden)
+    }
+    fn is_first(&self, concerns: bool) -> bool {
+        concerns && self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0
+    }
+}
+
+#[async_trait::async_trait]
+impl Blobs for Late<dyn Blobs> {
+    async fn put(&self, key: &BlobKey, bytes: Bytes) -> std::result::Result<(), BlobError> {
+        self.inner.put(key, bytes).await
+    }
+    async fn create(&self, key: &BlobKey) -> std::result::Result<Box<dyn BlobWriter>, BlobError> {
+        self.inner.create(key).await
+    }
+    async fn open(&self, key: &BlobKey) -> std::result::Result<Arc<dyn BlobReader>, BlobError> {
+        self.inner.open(key).await
+    }
+    async fn size(&self, key: &BlobKey) -> std::result::Result<Option<u64>, BlobError> {
+        self.inner.size(key).await
+    }
+    async fn delete(&self, key: &BlobKey) -> std::result::Result<(), BlobError> {
+        self.inner.delete(key).await
+    }
+    async fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> std::result::Result<Vec<(BlobKey, u64)>, BlobError> {
+        let is_first = self.is_first(true);
+        let all = self.inner.list(prefix, after, limit).await?;
+        Ok(all.into_iter().filter(|(key, _)| self.shows(is_first, key.as_str().as_bytes())).collect())
+    }
+}
+
+#[async_trait::async_trait]
+impl Kv for Late<dyn Kv> {
+    async fn get(&self, key: &[u8]) -> std::result::Result<Option<Bytes>, KvError> {
+        self.inner.get(key).await
+    }
+    async fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> std::result::Result<Vec<(Bytes, Bytes)>, KvError> {
+        let is_first = self.is_first(from.starts_with(&self.hidden));
+        let all = self.inner.scan(from, to, limit).await?;
+        Ok(all.into_iter().filter(|(key, _)| self.shows(is_first, key)).collect())
+    }
+    async fn commit(&self, batch: Batch) -> std::result::Result<(), KvError> {
+        self.inner.commit(batch).await
+    }
+}
+
+#[tokio::test]
+async fn what_an_import_adds_beside_a_check_is_no_defect() {
+    let (world, place) = world(41);
+    let engine = with_repo(&world).await;
+    place.put("mem://s/f", b"bytes");
+    import(&engine, vec![prefix("mem://s", b"d")]).await.unwrap();
+    put(&engine, "main", b"later", b"later").await;
+    commit(&engine, "main", "later").await.unwrap();
+    engine.checkpoint().await.unwrap();
+    drop(engine);
+    let check = async |kv: Arc<dyn Kv>, blobs: Arc<dyn Blobs>| {
+        let watch = Watch::new();
+        let tasks = world.options.tasks.clone();
+        fsck(kv, blobs, tasks, FsckRequest::default(), watch.clone()).await.unwrap();
+        watch.take_defects()
+    };
+    // A pack that lands after others with higher numbers.
+    let packs = world.blobs.list("r1/pack/", "", 100).await.unwrap();
+    assert!(packs.len() > 1, "{packs:?}");
+    for (pack, _) in &packs {
+        let late = Late::new(&world.blobs, pack.as_str().as_bytes());
+        assert_eq!(check(world.kv.clone(), late).await, [], "{}", pack.as_str());
+    }
+    // The rule by which entries of a later commit have their address.
+    let late = Late::new(&world.kv, b"a/");
+    assert_eq!(check(late.clone(), world.blobs.clone()).await, []);
+    assert!(late.looks.load(std::sync::atomic::Ordering::SeqCst) > 1, "it was hidden");
 }
