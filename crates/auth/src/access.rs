@@ -76,8 +76,8 @@ pub struct Access {
     pub(crate) user: Arc<str>,
     pub(crate) administrator: bool,
     pub(crate) rights: Arc<Rights>,
-    /// Each must permit too.
-    pub(crate) limits: Arc<[Arc<Rights>]>,
+    /// Each must permit too; `None`: there are none.
+    pub(crate) limits: Option<Arc<[Arc<Rights>]>>,
     pub(crate) at: Circumstances,
 }
 
@@ -91,15 +91,19 @@ impl Access {
         let compiled =
             policies.into_iter().map(|(name, document)| Compiled::new(name.into(), document, user));
         let rights = Arc::new(Rights::new(compiled.map(Arc::new)));
-        Self { user: user.into(), administrator: false, rights, limits: Arc::default(), at }
+        Self { user: user.into(), administrator: false, rights, limits: None, at }
     }
 
     /// The same held to less, as by a key with limits.
     #[must_use]
     pub fn limited_to(mut self, limit: &Document) -> Self {
         let limit = Rights::new([Arc::new(Compiled::new("".into(), limit, &self.user))]);
-        self.limits = self.limits.iter().cloned().chain([Arc::new(limit)]).collect();
+        self.limits = Some(self.limits().iter().cloned().chain([Arc::new(limit)]).collect());
         self
+    }
+
+    fn limits(&self) -> &[Arc<Rights>] {
+        self.limits.as_deref().unwrap_or_default()
     }
 
     /// Whether the caller may do this.
@@ -111,8 +115,8 @@ impl Access {
     /// whose items are then judged one by one (API-4.18).
     pub fn allows_somewhere(&self, action: Action) -> bool {
         let bit = action.bit();
-        let limited = !self.limits.is_empty() && beyond_limits(action);
-        let within = !limited && self.limits.iter().all(|limit| limit.allowed & bit != 0);
+        let limited = !self.limits().is_empty() && beyond_limits(action);
+        let within = !limited && self.limits().iter().all(|limit| limit.allowed & bit != 0);
         within && (self.administrator || self.rights.allowed & bit != 0)
     }
 
@@ -164,13 +168,13 @@ impl Access {
 
     /// Which of the limits is in the way; 0 is the rule that all limited keys have.
     fn limiting(&self, asked: &Asked<'_>) -> Option<(usize, Verdict<'_>)> {
-        if self.limits.is_empty() {
+        if self.limits().is_empty() {
             return None;
         }
         if beyond_limits(asked.action) {
             return Some((0, Verdict { outcome: Outcome::Denied, by: None }));
         }
-        let verdicts = self.limits.iter().map(|limit| limit.judge(asked)).enumerate();
+        let verdicts = self.limits().iter().map(|limit| limit.judge(asked)).enumerate();
         verdicts.map(|(i, verdict)| (i + 1, verdict)).find(|(_, verdict)| verdict.outcome != Outcome::Allowed)
     }
 

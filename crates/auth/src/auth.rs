@@ -1,45 +1,57 @@
-//! Users, keys and tokens in memory, kept in step with the metadata store.
+//! Who somebody is and what they may do: the face of this crate to requests.
 
-use crate::backoff::Backoff;
+use crate::access::{Access, Because, Explanation};
+use crate::change::{Change, NewUser};
+use crate::defaults;
 use crate::error::{Error, Result};
 use crate::mac::Marks;
-use crate::permission::{Action, Permit, Resource};
-use crate::seal::{SealError, Sealer};
-use crate::secret::{Secret, check_given, new_access_key_id, new_secret};
-use crate::store::{self, CredentialRecord, Source, UserRecord};
-use crate::token::{Tokens, new_signing_key};
+use crate::password::{PasswordHash, Passwords};
+use crate::permission::{Action, Needs, Permit, Resource};
+use crate::policy::Circumstances;
+use crate::seal::Sealer;
+use crate::secret::{Secret, check_given, new_access_key_id, new_secret, token_hash};
+use crate::state::{Key, Name, State, User, damaged, open_at};
+use crate::store::{self, GrantRecord, Source};
+use crate::token::{Bearer, Tokens, new_signing_key};
 use bytes::Bytes;
-use millpond_kv::{Batch, Expect, Kv, KvError, Write, prefix_end};
+use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Clock, Random, Timestamp};
-use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap};
+use parking_lot::RwLock;
 use std::sync::Arc;
 
 /// The one authority on who somebody is and what they may do. All methods may be called at the same time.
 pub struct Auth {
-    kv: Arc<dyn Kv>,
-    sealer: Sealer,
-    random: Arc<dyn Random>,
-    clock: Arc<dyn Clock>,
-    tokens: Tokens,
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub kv: Arc<dyn Kv>,
+    pub random: Arc<dyn Random>,
+    pub clock: Arc<dyn Clock>,
+    pub tokens: Tokens,
     marks: Marks,
+    passwords: Passwords,
+    sealer: RwLock<Arc<Sealer>>,
     /// What requests ask: no store and no decryption on their way.
-    known: RwLock<Known>,
+    state: RwLock<Arc<State>>,
     /// One change at a time, so that store and memory change alike.
-    changing: tokio::sync::Mutex<()>,
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Default)]
-struct Known {
-    users: BTreeMap<String, UserRecord>,
-    credentials: HashMap<String, Arc<Held>>,
-}
-
-/// An access key in memory.
-struct Held {
-    credential: Credential,
-    source: Source,
-    backoff: Mutex<Backoff>,
+impl Inner {
+    pub fn state(&self) -> Arc<State> {
+        self.state.read().clone()
+    }
+    pub fn sealer(&self) -> Arc<Sealer> {
+        self.sealer.read().clone()
+    }
+    /// What is durable becomes what requests see.
+    pub fn show(&self, state: State, resealed: Option<Arc<Sealer>>) {
+        if let Some(sealer) = resealed {
+            *self.sealer.write() = sealer;
+        }
+        *self.state.write() = Arc::new(state);
+    }
 }
 
 /// An access key and whose it is.
@@ -53,6 +65,8 @@ pub struct Credential {
     pub user: Arc<str>,
     /// When it was made.
     pub created: Timestamp,
+    /// When it ends; `None`: when it is deleted.
+    pub expires: Option<Timestamp>,
 }
 
 /// The administrator's key.
@@ -64,6 +78,53 @@ pub struct AdminKeys {
     pub secret: Secret,
     /// Whether this call made the key (then nobody has seen it yet), rather than finding it.
     pub created: bool,
+}
+
+/// Somebody who proved who they are. It ends with its user, and with the key that it came from.
+#[derive(Clone, Debug)]
+pub struct Who {
+    user: Name,
+    /// Which user of that name.
+    pub(crate) incarnation: u64,
+    key: Option<Name>,
+}
+
+impl Who {
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+    /// The access key that was used, or that the token or session was given for.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+impl User {
+    pub fn who(&self, key: Option<&Key>) -> Who {
+        let key = key.map(|key| key.credential.access_key_id.clone());
+        Who { user: self.name.clone(), incarnation: self.record.incarnation, key }
+    }
+}
+
+impl State {
+    /// A key that has not ended, and its user.
+    fn living_key(&self, id: &str, now: Timestamp) -> Option<(&Arc<Key>, &Arc<User>)> {
+        let key = self.keys.get(id).filter(|key| key.is_alive(now))?;
+        Some((key, self.users.get(&key.credential.user)?))
+    }
+
+    /// A user of whom something was given to exactly this one, and the key it was given for.
+    fn bearer(&self, user: &str, incarnation: u64, key: Option<&str>, now: Timestamp) -> Option<Who> {
+        let user = self.users.get(user).filter(|user| user.record.incarnation == incarnation)?;
+        match key {
+            None => Some(user.who(None)),
+            Some(id) => {
+                let (key, owner) = self.living_key(id, now)?;
+                Arc::ptr_eq(owner, user).then(|| user.who(Some(key)))
+            }
+        }
+    }
 }
 
 impl Auth {
@@ -78,13 +139,27 @@ impl Auth {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let key = signing_key(&*kv, &sealer, &*random).await?;
-        let (tokens, marks) = (Tokens::new(&key), Marks::new(&key));
-        let known = RwLock::new(load(&*kv, &sealer).await?);
-        let changing = tokio::sync::Mutex::new(());
-        Ok(Self { kv, sealer, random, clock, tokens, marks, known, changing })
+        let state = RwLock::new(Arc::new(State::load(&*kv, &sealer).await?));
+        let inner = Inner {
+            tokens: Tokens::new(&key),
+            marks: Marks::new(&key),
+            passwords: Passwords::new(&*random),
+            sealer: RwLock::new(Arc::new(sealer)),
+            state,
+            changing: Arc::default(),
+            kv,
+            random,
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Makes sure that the administrator exists and has a key.
+    /// Begins a change; others wait until it is committed or dropped.
+    pub async fn change(&self) -> Change {
+        Change::begin(self.inner.clone()).await
+    }
+
+    /// Makes sure that the administrator exists and has a key, and the groups and policies of a first start.
     ///
     /// With keys given by configuration, that key works from now on and any *other configured* key stops
     /// working: changing the configuration rotates the key. A key that Millpond made itself stays valid
@@ -93,169 +168,312 @@ impl Auth {
     /// # Errors
     /// [`Error::Invalid`] for given keys that break the rules or belong to another user; [`Error::Store`].
     pub async fn ensure_admin(&self, name: &str, given: Option<(&str, &str)>) -> Result<AdminKeys> {
-        let _one_at_a_time = self.changing.lock().await;
-        match given {
-            Some((access_key_id, secret)) => self.configure_admin(name, access_key_id, secret).await,
-            None => self.find_or_make_admin(name).await,
+        let mut change = self.change().await;
+        let is_upgrade = change.next().users.contains_key(name) && !change.has_defaults();
+        change.ensure_defaults()?;
+        if !change.next().users.contains_key(name) {
+            change.put_user(&NewUser { name, ..NewUser::default() }, true)?;
+            change.add_member(defaults::ADMINS, name).or_else(absent)?;
+        } else if is_upgrade {
+            change.add_member(defaults::ADMINS, name).or_else(absent)?;
         }
+        let keys = match given {
+            Some((access_key_id, secret)) => {
+                self.configure_admin(&mut change, name, access_key_id, secret)?
+            }
+            None => self.find_or_make_admin(&mut change, name),
+        };
+        change.commit(Batch::default()).await?;
+        Ok(keys)
     }
 
-    async fn configure_admin(&self, name: &str, access_key_id: &str, secret: &str) -> Result<AdminKeys> {
+    fn configure_admin(
+        &self,
+        change: &mut Change,
+        name: &str,
+        access_key_id: &str,
+        secret: &str,
+    ) -> Result<AdminKeys> {
         check_given(access_key_id, secret).map_err(|rule| Error::Invalid(rule.into()))?;
-        let (outdated, found) = {
-            let known = self.known.read();
-            if known.credentials.get(access_key_id).is_some_and(|held| &*held.credential.user != name) {
-                return Err(Error::Invalid("the access key id belongs to another user".into()));
-            }
-            let same =
-                |held: &&Arc<Held>| held.source == Source::Configured && held.credential.secret.is(secret);
-            let found = known.credentials.get(access_key_id).filter(same).is_some();
-            let outdated = known.credentials.iter().filter(|(id, held)| {
-                held.source == Source::Configured && &*held.credential.user == name && *id != access_key_id
-            });
-            (outdated.map(|(id, _)| id.clone()).collect::<Vec<_>>(), found)
-        };
+        let keys = &change.next().keys;
+        if keys.get(access_key_id).is_some_and(|key| &*key.credential.user != name) {
+            return Err(Error::Invalid("the access key id belongs to another user".into()));
+        }
+        let is_same = |key: &&Arc<Key>| key.source == Source::Configured && key.credential.secret.is(secret);
+        let found = keys.get(access_key_id).filter(is_same).is_some();
+        let outdated = keys.iter().filter(|(id, key)| {
+            key.source == Source::Configured && &*key.credential.user == name && ***id != *access_key_id
+        });
+        for id in outdated.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            change.forget_key(&id);
+        }
         let secret = Secret::new(secret);
-        if !found || !outdated.is_empty() {
-            self.put_admin_key(name, access_key_id, &secret, Source::Configured, &outdated).await?;
+        if !found {
+            self.put_admin_key(change, name, access_key_id, &secret, Source::Configured);
         }
         Ok(AdminKeys { access_key_id: access_key_id.to_owned(), secret, created: !found })
     }
 
-    async fn find_or_make_admin(&self, name: &str) -> Result<AdminKeys> {
-        let found = {
-            let known = self.known.read();
-            let own = known.credentials.values().filter(|held| &*held.credential.user == name);
-            // The one that Millpond made comes first: that is the one in the profile.
-            own.min_by_key(|held| (held.source == Source::Configured, held.credential.created)).cloned()
+    fn find_or_make_admin(&self, change: &mut Change, name: &str) -> AdminKeys {
+        let own = change.next().keys.values().filter(|key| {
+            // One that ends, or that is held to less, is not the administrator's.
+            &*key.credential.user == name && key.credential.expires.is_none() && key.limits.is_empty()
+        });
+        // The one that Millpond made comes first: that is the one in the profile.
+        let rank = |source| match source {
+            Source::Generated => 0,
+            Source::Asked => 1,
+            Source::Configured => 2,
         };
-        if let Some(held) = found {
-            return Ok(AdminKeys {
-                access_key_id: held.credential.access_key_id.to_string(),
-                secret: held.credential.secret.clone(),
+        if let Some(key) = own.min_by_key(|key| (rank(key.source), key.credential.created)) {
+            return AdminKeys {
+                access_key_id: key.credential.access_key_id.to_string(),
+                secret: key.credential.secret.clone(),
                 created: false,
-            });
+            };
         }
-        let access_key_id = new_access_key_id(&*self.random);
-        let secret = new_secret(&*self.random);
-        self.put_admin_key(name, &access_key_id, &secret, Source::Generated, &[]).await?;
-        Ok(AdminKeys { access_key_id, secret, created: true })
+        let access_key_id = new_access_key_id(&*self.inner.random, false);
+        let secret = new_secret(&*self.inner.random);
+        self.put_admin_key(change, name, &access_key_id, &secret, Source::Generated);
+        AdminKeys { access_key_id, secret, created: true }
     }
 
-    /// Writes the user, a key, and the removal of others in one batch, then shows them to requests.
-    async fn put_admin_key(
-        &self,
-        name: &str,
-        access_key_id: &str,
-        secret: &Secret,
-        source: Source,
-        outdated: &[String],
-    ) -> Result<()> {
-        let now = self.clock.now();
-        let user = self.known.read().users.get(name).cloned();
-        let user = user.unwrap_or(UserRecord { created: now, administrator: true });
-        let place = store::credential(access_key_id);
-        let sealed_secret = self.sealer.seal(&place, secret.expose().as_bytes(), &*self.random).into();
-        let record = CredentialRecord { user: name.to_owned(), created: now, source, sealed_secret };
-        let mut writes =
-            vec![Write::Put(store::user(name), user.encode()), Write::Put(place, record.encode())];
-        writes.extend(outdated.iter().map(|id| Write::Delete(store::credential(id))));
-        self.kv.commit(Batch { preconditions: Vec::new(), writes }).await?;
-        let mut known = self.known.write();
-        known.users.insert(name.to_owned(), user);
-        known.credentials.insert(access_key_id.to_owned(), held(access_key_id, secret.clone(), &record));
-        for id in outdated {
-            known.credentials.remove(id);
-        }
-        Ok(())
+    fn put_admin_key(&self, change: &mut Change, name: &str, id: &str, secret: &Secret, source: Source) {
+        let credential = Credential {
+            access_key_id: id.into(),
+            secret: secret.clone(),
+            user: name.into(),
+            created: self.inner.clock.now(),
+            expires: None,
+        };
+        change.put_key(credential, source, Vec::new());
     }
 
-    /// The secret behind an access key id and its owner, for checking signatures.
-    pub fn lookup(&self, access_key_id: &str) -> Option<Credential> {
-        self.known.read().credentials.get(access_key_id).map(|held| held.credential.clone())
+    /// The secret behind an access key id, for checking signatures, and who it is when the signature is right.
+    pub fn lookup(&self, access_key_id: &str) -> Option<(Secret, Who)> {
+        let state = self.inner.state();
+        let (key, user) = state.living_key(access_key_id, self.inner.clock.now())?;
+        Some((key.credential.secret.clone(), user.who(Some(key))))
     }
 
-    /// Checks a key and its secret; returns the user.
+    /// Checks a key and its secret.
     ///
     /// # Errors
     /// [`Error::Refused`]; [`Error::Busy`] while the key is closed after too many wrong secrets.
-    pub fn check(&self, access_key_id: &str, secret: &str) -> Result<Arc<str>> {
-        let held = self.known.read().credentials.get(access_key_id).cloned();
-        let Some(held) = held else {
+    pub fn check(&self, access_key_id: &str, secret: &str) -> Result<Who> {
+        let (state, now) = (self.inner.state(), self.inner.clock.now());
+        let Some((key, user)) = state.living_key(access_key_id, now) else {
             // The same work as for a known key.
             let _ = Secret::new("").is(secret);
             return Err(Error::Refused);
         };
-        let mut backoff = held.backoff.lock();
-        if let Some(wait) = backoff.wait(self.clock.now()) {
+        let mut backoff = key.backoff.lock();
+        if let Some(wait) = backoff.wait(now) {
             return Err(Error::Busy(wait));
         }
-        if held.credential.secret.is(secret) {
+        if key.credential.secret.is(secret) {
             backoff.right();
-            Ok(held.credential.user.clone())
+            Ok(user.who(Some(key)))
         } else {
-            backoff.wrong(self.clock.now());
+            backoff.wrong(now);
             Err(Error::Refused)
         }
     }
 
-    /// A session token for a user, and when it expires.
-    pub fn issue_token(&self, user: &str) -> (String, Timestamp) {
-        self.tokens.issue(user, self.clock.now(), &*self.random)
+    /// Hashes a new password, for [`Change::set_password`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is too short or too long; [`Error::Busy`].
+    pub async fn hash_password(&self, password: &Secret) -> Result<PasswordHash> {
+        self.inner.passwords.hash(password, &*self.inner.random).await
     }
 
-    /// The user of a session token. The user must still exist (API-2.10).
+    /// Checks a user's password. It takes as long where there is no such user or no password.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Busy`] after too many wrong ones, or while too many are being checked.
+    pub async fn check_password(&self, user: &str, password: &Secret) -> Result<Who> {
+        let user = self.inner.state().users.get(user).cloned();
+        if let Some(wait) = user.as_ref().and_then(|user| user.backoff.lock().wait(self.inner.clock.now())) {
+            return Err(Error::Busy(wait));
+        }
+        let stored = user.as_ref().and_then(|user| user.password.as_ref());
+        let right = self.inner.passwords.check(password, stored).await?;
+        let user = user.ok_or(Error::Refused)?;
+        if right {
+            user.backoff.lock().right();
+            Ok(user.who(None))
+        } else {
+            user.backoff.lock().wrong(self.inner.clock.now());
+            Err(Error::Refused)
+        }
+    }
+
+    /// A user for whom another system vouched.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn vouched(&self, user: &str) -> Result<Who> {
+        let found = self.inner.state().users.get(user).map(|user| user.who(None));
+        found.ok_or_else(|| Error::NotFound { what: "user", name: user.to_owned() })
+    }
+
+    /// A signed token, and when it ends: after a week, or with the key it is given for.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the user or key is gone.
+    pub fn issue_token(&self, who: &Who) -> Result<(String, Timestamp)> {
+        let (state, now) = (self.inner.state(), self.inner.clock.now());
+        state.bearer(&who.user, who.incarnation, who.key(), now).ok_or(Error::Refused)?;
+        let end = who.key().and_then(|id| state.keys.get(id)?.credential.expires);
+        let bearer = Bearer { user: &who.user, incarnation: who.incarnation, key: who.key() };
+        Ok(self.inner.tokens.issue(&bearer, now, end, &*self.inner.random))
+    }
+
+    /// Who a signed token is for. The user must still exist (API-2.10), and the key it was given for.
     ///
     /// # Errors
     /// [`Error::Refused`].
-    pub fn verify_token(&self, token: &str) -> Result<String> {
-        let user = self.tokens.user(token, self.clock.now()).ok_or(Error::Refused)?;
-        if self.known.read().users.contains_key(&user) { Ok(user) } else { Err(Error::Refused) }
+    pub fn verify_token(&self, token: &str) -> Result<Who> {
+        let (state, now) = (self.inner.state(), self.inner.clock.now());
+        let said = self.inner.tokens.claims(token, now).ok_or(Error::Refused)?;
+        if state.revoked.contains_key(&*said.id) {
+            return Err(Error::Refused);
+        }
+        let incarnation = match said.incarnation {
+            Some(incarnation) => incarnation,
+            // Of an earlier version: it is of this user if the user is older.
+            None => {
+                let record = state.users.get(&*said.user).map(|user| &user.record);
+                let older = record.filter(|record| record.created.seconds() <= said.issued_seconds);
+                older.ok_or(Error::Refused)?.incarnation
+            }
+        };
+        state.bearer(&said.user, incarnation, said.key.as_deref(), now).ok_or(Error::Refused)
+    }
+
+    /// Whose session it is, and when that ends.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn verify_session(&self, token: &str) -> Result<(Who, Timestamp)> {
+        let (state, now) = (self.inner.state(), self.inner.clock.now());
+        let session = state.sessions.get(&*token_hash(token)).filter(|session| now < session.expires);
+        let GrantRecord { user, incarnation, key, expires, .. } = &**session.ok_or(Error::Refused)?;
+        let who = state.bearer(user, *incarnation, key.as_deref(), now).ok_or(Error::Refused)?;
+        Ok((who, *expires))
     }
 
     /// A mark on bytes that the server hands out, to know them again; apart for each purpose.
     pub fn mark(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
-        self.marks.mark(purpose, bytes)
+        self.inner.marks.mark(purpose, bytes)
     }
 
     /// Whether a mark (or its first 16 bytes or more) is ours, in constant time.
     pub fn is_marked(&self, purpose: &str, bytes: &[u8], mark: &[u8]) -> bool {
-        self.marks.is(purpose, bytes, mark)
+        self.inner.marks.is(purpose, bytes, mark)
     }
 
-    /// When a user was created; `None`: there is no such user.
-    pub fn user_created(&self, user: &str) -> Option<Timestamp> {
-        self.known.read().users.get(user).map(|record| record.created)
-    }
-
-    /// The one evaluator: an administrator may do everything, everybody else nothing.
+    /// What somebody may do, as things stand now: for a verb that asks many questions. A question later asks anew.
     ///
     /// # Errors
-    /// [`Error::Denied`].
-    pub fn authorize(&self, user: &str, action: Action, resource: Resource<'_>) -> Result<Permit> {
-        if self.known.read().users.get(user).is_some_and(|record| record.administrator) {
-            return Ok(Permit::new(user.into()));
+    /// [`Error::Refused`] when the user or the key is gone.
+    pub fn access(&self, who: &Who, at: Circumstances) -> Result<Access> {
+        let state = self.inner.state();
+        let user = state.users.get(&who.user).filter(|user| user.record.incarnation == who.incarnation);
+        let user = user.ok_or(Error::Refused)?;
+        let mut limits = None;
+        if let Some(id) = &who.key {
+            let now = self.inner.clock.now();
+            let (key, owner) = state.living_key(id, now).ok_or(Error::Refused)?;
+            if !Arc::ptr_eq(owner, user) {
+                return Err(Error::Refused);
+            }
+            key.is_used(now);
+            limits = Some(key.limiting.clone()).filter(|limits| !limits.is_empty());
         }
-        Err(Error::Denied { user: user.to_owned(), action: action.name(), resource: resource.to_string() })
+        Ok(Access {
+            user: user.name.clone(),
+            administrator: user.record.administrator,
+            rights: user.rights.clone(),
+            limits,
+            at,
+        })
+    }
+
+    /// The proof that somebody may do all that a verb needs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the user or the key is gone; [`Error::Denied`].
+    pub fn authorize(&self, who: &Who, at: Circumstances, needs: &Needs<'_>) -> Result<Permit> {
+        self.access(who, at)?.require(needs)
+    }
+
+    /// Why a user may do something, or may not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the user.
+    pub fn explain(
+        &self,
+        user: &str,
+        action: Action,
+        resource: Resource<'_>,
+        at: Circumstances,
+    ) -> Result<Explanation> {
+        let state = self.inner.state();
+        let found = state.users.get(user);
+        let found = found.ok_or_else(|| Error::NotFound { what: "user", name: user.to_owned() })?;
+        let mut explanation = self.access(&found.who(None), at)?.explain(action, resource);
+        if let Because::Statement { policy, .. } = &explanation.because {
+            let through = state.effective(found).remove(&**policy).unwrap_or_default();
+            explanation.through = through.iter().map(|group| group.to_string()).collect();
+        }
+        Ok(explanation)
+    }
+
+    /// Stores when keys were last used and removes what has ended by itself. To be called every minute or so.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`], [`Error::Store`].
+    pub async fn keep_up(&self) -> Result<()> {
+        let mut change = self.change().await;
+        change.put_last_uses();
+        change.sweep();
+        change.commit(Batch::default()).await
+    }
+
+    /// The id of the master key in use.
+    pub fn master_key_id(&self) -> String {
+        self.inner.sealer().key_id()
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.inner.state()
     }
 }
 
-fn held(access_key_id: &str, secret: Secret, record: &CredentialRecord) -> Arc<Held> {
-    Arc::new(Held {
-        credential: Credential {
-            access_key_id: access_key_id.into(),
-            secret,
-            user: record.user.as_str().into(),
-            created: record.created,
-        },
-        source: record.source,
-        backoff: Mutex::default(),
-    })
+/// The id of the master key that opens a store; `None`: nothing is sealed in it yet. With two keys at hand, after a
+/// rotation that was cut off, this tells which.
+///
+/// # Errors
+/// [`Error::Store`]; [`Error::Unreadable`] when it is not told.
+pub async fn sealed_with(kv: &dyn Kv) -> Result<Option<String>> {
+    let Some(sealed) = kv.get(store::TOKEN_KEY).await? else { return Ok(None) };
+    let unreadable = |source| Error::Unreadable { record: "auth/token-key".to_owned(), source };
+    Sealer::key_id_of(&sealed).map(Some).map_err(unreadable)
+}
+
+/// A person may have renamed or deleted what is not there.
+fn absent(error: Error) -> Result<()> {
+    match error {
+        Error::NotFound { .. } | Error::Exists { .. } => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// The stored signing key, or a new one. Two servers that start together agree on the first.
 async fn signing_key(kv: &dyn Kv, sealer: &Sealer, random: &dyn Random) -> Result<Vec<u8>> {
-    let place = store::token_key();
+    let place = Bytes::from_static(store::TOKEN_KEY);
     if let Some(sealed) = kv.get(&place).await? {
         return open_at(sealer, &place, &sealed);
     }
@@ -275,47 +493,10 @@ async fn signing_key(kv: &dyn Kv, sealer: &Sealer, random: &dyn Random) -> Resul
     }
 }
 
-async fn load(kv: &dyn Kv, sealer: &Sealer) -> Result<Known> {
-    let mut known = Known::default();
-    let mut from = Bytes::from_static(store::PREFIX);
-    let end = prefix_end(store::PREFIX).expect("the prefix is not all 0xff");
-    loop {
-        let page = kv.scan(&from, &end, 1000).await?;
-        let Some((last, _)) = page.last() else { return Ok(known) };
-        from = [last, &b"\0"[..]].concat().into();
-        for (key, value) in page {
-            let text = |rest: &[u8]| String::from_utf8(rest.to_vec()).map_err(|_| damaged(&key));
-            if let Some(name) = key.strip_prefix(store::USERS) {
-                let record = UserRecord::decode(value).map_err(|_| damaged(&key))?;
-                known.users.insert(text(name)?, record);
-            } else if let Some(id) = key.strip_prefix(store::CREDENTIALS) {
-                let record = CredentialRecord::decode(value).map_err(|_| damaged(&key))?;
-                let secret = open_at(sealer, &key, &record.sealed_secret)?;
-                let secret = Secret::new(String::from_utf8(secret).map_err(|_| damaged(&key))?);
-                let id = text(id)?;
-                let held = held(&id, secret, &record);
-                known.credentials.insert(id, held);
-            }
-        }
-    }
-}
-
-fn open_at(sealer: &Sealer, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-    sealer
-        .open(place, sealed)
-        .map_err(|source| Error::Unreadable { record: String::from_utf8_lossy(place).into_owned(), source })
-}
-
-fn damaged(place: &[u8]) -> Error {
-    Error::Unreadable { record: String::from_utf8_lossy(place).into_owned(), source: SealError::Damaged }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use async_trait::async_trait;
-    use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU8, Ordering};
 
     /// Chance that counts upwards.
     #[derive(Default)]
@@ -325,169 +506,5 @@ pub(crate) mod tests {
         fn fill(&self, buffer: &mut [u8]) {
             buffer.iter_mut().for_each(|byte| *byte = self.0.fetch_add(1, Ordering::Relaxed));
         }
-    }
-
-    #[derive(Default)]
-    struct Hand(AtomicI64);
-
-    impl Clock for Hand {
-        fn now(&self) -> Timestamp {
-            Timestamp(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    /// The contract of a store, as simple as can be.
-    #[derive(Default)]
-    struct MapKv(Mutex<BTreeMap<Bytes, Bytes>>);
-
-    #[async_trait]
-    impl Kv for MapKv {
-        async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-            Ok(self.0.lock().get(key).cloned())
-        }
-        async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
-            let range = Bytes::copy_from_slice(from)..Bytes::copy_from_slice(to);
-            Ok(self.0.lock().range(range).take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
-        }
-        async fn commit(&self, batch: Batch) -> Result<(), KvError> {
-            let mut map = self.0.lock();
-            for (key, expect) in batch.preconditions {
-                if map.contains_key(&key) || expect != Expect::Absent {
-                    return Err(KvError::PreconditionFailed(key));
-                }
-            }
-            for write in batch.writes {
-                match write {
-                    Write::Put(key, value) => drop(map.insert(key, value)),
-                    Write::Delete(key) => drop(map.remove(&key)),
-                    Write::DeleteRange(..) => unreachable!("this crate deletes no ranges"),
-                }
-            }
-            Ok(())
-        }
-    }
-
-    #[derive(Default)]
-    struct Machine {
-        kv: Arc<MapKv>,
-        random: Arc<Counting>,
-        clock: Arc<Hand>,
-    }
-
-    impl Machine {
-        async fn start(&self) -> Result<Auth> {
-            self.start_with(&[1; 32]).await
-        }
-        async fn start_with(&self, master_key: &[u8; 32]) -> Result<Auth> {
-            Auth::open(self.kv.clone(), Sealer::new(master_key), self.random.clone(), self.clock.clone())
-                .await
-        }
-        fn after(&self, time: Duration) {
-            self.clock.0.fetch_add(i64::try_from(time.as_millis()).expect("short"), Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_first_start_makes_a_key_and_later_ones_find_it() {
-        let machine = Machine::default();
-        let auth = machine.start().await.expect("opens");
-        assert!(auth.lookup("AKIAJ").is_none());
-        let first = auth.ensure_admin("admin", None).await.expect("made");
-        assert!(first.created);
-        assert_eq!(&*auth.check(&first.access_key_id, first.secret.expose()).expect("right"), "admin");
-        let (token, _) = auth.issue_token("admin");
-
-        let auth = machine.start().await.expect("opens again");
-        assert_eq!(auth.verify_token(&token).expect("signed with the same key"), "admin");
-        let again = auth.ensure_admin("admin", None).await.expect("found");
-        assert!(!again.created);
-        assert_eq!(again.access_key_id, first.access_key_id);
-        let found = auth.lookup(&first.access_key_id).expect("known");
-        assert_eq!((&*found.user, found.secret.expose()), ("admin", first.secret.expose()));
-    }
-
-    #[tokio::test]
-    async fn configured_keys_rotate_and_leave_generated_ones() {
-        let machine = Machine::default();
-        let auth = machine.start().await.expect("opens");
-        let made = auth.ensure_admin("admin", None).await.expect("made");
-        let one = auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("added");
-        assert!(one.created);
-        assert!(!auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("found").created);
-        assert!(auth.ensure_admin("admin", Some(("KEY1", "secret-two"))).await.expect("replaced").created);
-        assert!(matches!(auth.check("KEY1", "secret-one"), Err(Error::Refused)));
-        assert!(auth.check("KEY1", "secret-two").is_ok());
-        auth.ensure_admin("admin", Some(("KEY2", "secret-two"))).await.expect("rotated");
-        for auth in [auth, machine.start().await.expect("opens again")] {
-            assert!(auth.lookup("KEY1").is_none(), "the earlier configured key is gone");
-            assert!(auth.check("KEY2", "secret-two").is_ok());
-            assert!(auth.check(&made.access_key_id, made.secret.expose()).is_ok());
-        }
-    }
-
-    #[tokio::test]
-    async fn keys_of_another_user_are_not_taken_over() {
-        let auth = Machine::default().start().await.expect("opens");
-        auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("added");
-        let taken = auth.ensure_admin("other", Some(("KEY1", "secret-two"))).await;
-        assert!(matches!(taken, Err(Error::Invalid(_))), "{taken:?}");
-        let weak = auth.ensure_admin("admin", Some(("KEY1", "short"))).await;
-        assert!(matches!(weak, Err(Error::Invalid(_))), "{weak:?}");
-    }
-
-    #[tokio::test]
-    async fn nothing_secret_is_stored_in_the_open() {
-        let machine = Machine::default();
-        let auth = machine.start().await.expect("opens");
-        auth.ensure_admin("admin", Some(("KEY1", "very-secret-text"))).await.expect("added");
-        for (key, value) in &*machine.kv.0.lock() {
-            assert!(key.starts_with(store::PREFIX), "{key:?}");
-            assert!(!value.windows(11).any(|w| w == b"very-secret"), "{key:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn another_master_key_is_said_so() {
-        let machine = Machine::default();
-        machine.start().await.expect("opens");
-        let error = machine.start_with(&[2; 32]).await.err().expect("cannot open");
-        assert!(matches!(error, Error::Unreadable { source: SealError::OtherKey { .. }, .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn wrong_secrets_close_their_key_for_a_while() {
-        let machine = Machine::default();
-        let auth = machine.start().await.expect("opens");
-        auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("added");
-        let other = auth.ensure_admin("second", Some(("KEY2", "secret-two"))).await.expect("added");
-        while !matches!(auth.check("KEY1", "wrong-secret"), Err(Error::Busy(_))) {}
-        let Err(Error::Busy(wait)) = auth.check("KEY1", "secret-one") else { panic!("the key is closed") };
-        assert!(auth.check(&other.access_key_id, "secret-two").is_ok(), "other keys stay open");
-        assert!(matches!(auth.check("KEY3", "x"), Err(Error::Refused)));
-        machine.after(wait);
-        assert!(auth.check("KEY1", "secret-one").is_ok());
-    }
-
-    #[tokio::test]
-    async fn tokens_end_with_their_user_and_their_time() {
-        let machine = Machine::default();
-        let auth = machine.start().await.expect("opens");
-        auth.ensure_admin("admin", None).await.expect("made");
-        assert!(auth.verify_token(&auth.issue_token("nobody").0).is_err());
-        let (token, _) = auth.issue_token("admin");
-        machine.after(Duration::from_secs(604_800));
-        assert!(auth.verify_token(&token).is_err());
-    }
-
-    #[tokio::test]
-    async fn the_administrator_may_do_everything_and_others_nothing() {
-        let auth = Machine::default().start().await.expect("opens");
-        auth.ensure_admin("admin", None).await.expect("made");
-        for &action in Action::ALL {
-            assert_eq!(auth.authorize("admin", action, Resource::Any).expect("permitted").user(), "admin");
-            assert!(auth.authorize("Admin", action, Resource::Any).is_err());
-        }
-        let error = auth.authorize("eve", Action::ListUsers, Resource::User("admin")).expect_err("denied");
-        assert_eq!(error.to_string(), "user 'eve' may not auth:ListUsers on arn:lakefs:auth:::user/admin");
     }
 }

@@ -13,8 +13,9 @@ pub enum Error {
     /// Unknown key, wrong secret, or a token that is broken, expired or of a user who is gone: sign in again.
     #[error("the credentials are not valid")]
     Refused,
-    /// Too many wrong secrets for this key; wait as long as told. Right secrets wait too.
-    #[error("too many wrong secrets for this access key; try again in {} s", .0.as_secs())]
+    /// Too many wrong secrets for this key or user, or too many checks at once; wait as long as told. Right secrets
+    /// wait too.
+    #[error("too many wrong attempts; try again in {} s", .0.as_secs())]
     Busy(Duration),
     /// The user is known but may not do this: ask an administrator.
     #[error("user '{user}' may not {action} on {resource}")]
@@ -29,6 +30,25 @@ pub enum Error {
     /// The input breaks a rule; the message says which.
     #[error("{0}")]
     Invalid(Cow<'static, str>),
+    /// There is no such thing: create it, or name another.
+    #[error("{what} '{name}' does not exist")]
+    NotFound {
+        /// `user`, `group`, `policy`, `access key`, ...
+        what: &'static str,
+        /// As asked for.
+        name: String,
+    },
+    /// There is one already: take another name, or change that one.
+    #[error("{what} '{name}' exists already")]
+    Exists {
+        /// As above; also `member` and `attachment`.
+        what: &'static str,
+        /// As asked for.
+        name: String,
+    },
+    /// Another server changed users or policies at the same moment: try again.
+    #[error("users or policies were changed elsewhere at the same moment; try again")]
+    Overtaken,
     /// A stored record cannot be read: the master key is another one, or the record was changed.
     #[error("the stored record '{record}' cannot be opened: {source}")]
     Unreadable {

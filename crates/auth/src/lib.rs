@@ -1,8 +1,9 @@
-//! Who may do what: access keys, session tokens, and the one evaluator in front of every verb.
+//! Who may do what: users, groups, policies, access keys, sessions, and the one evaluator in front of every verb.
 //!
-//! For now there is one administrator, who may do everything; users, groups and policies slot in behind
-//! [`Auth::authorize`] without a change to its callers. Secrets are sealed before they reach the metadata
-//! store (`docs/formats/auth.md`); open ones live only in memory and have no `Debug`.
+//! Everything is in memory as well as in the metadata store, because every request asks. It changes through
+//! [`Change`] alone: durable first, seen afterwards. Secrets are sealed before they reach the store
+//! (`docs/formats/auth.md`); open ones live only in memory and have no `Debug`. Why it is built so:
+//! `docs/design/authorization.md`.
 //!
 //! This crate does not know about HTTP, S3, signatures, cookies, configuration or where the master key is
 //! kept. It reads time and draws chance only through the ports of `millpond-types`.
@@ -10,19 +11,28 @@
 mod access;
 mod auth;
 mod backoff;
+mod change;
+mod defaults;
+mod directory;
 mod error;
 mod mac;
+mod password;
 mod pattern;
 mod permission;
 mod policy;
 mod seal;
 mod secret;
+mod state;
 mod store;
 mod token;
 
 pub use access::{Access, Because, Explanation};
-pub use auth::{AdminKeys, Auth, Credential};
+pub use auth::{AdminKeys, Auth, Credential, Who, sealed_with};
+pub use change::{Change, NewKey, NewUser};
+pub use defaults::{ADMINS, AclLevel, acl_policy};
+pub use directory::{Acl, GroupInfo, KeyInfo, Page, PolicyInfo, UserInfo};
 pub use error::{Error, Result};
+pub use password::PasswordHash;
 pub use permission::{Action, Needs, Permit, Resource};
 pub use policy::{Circumstances, Conditions, Document, Effect, Miss, Statement};
 pub use seal::{MASTER_KEY_BYTES, SealError, Sealer};

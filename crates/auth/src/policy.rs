@@ -92,6 +92,10 @@ impl Document {
         }
         Ok(())
     }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts and lists become JSON")
+    }
 }
 
 fn invalid(text: String) -> Error {
@@ -298,6 +302,11 @@ impl Compiled {
             }
             None => Self { name, rules: Box::default(), denied: u128::MAX, allowed: 0, broken: true },
         }
+    }
+
+    /// Whether it reads otherwise for each user.
+    pub fn depends_on_user(document: &Document) -> bool {
+        document.statement.iter().any(|statement| statement.resource.contains(USER))
     }
 
     /// The first statement of this effect that matches, by its place in the document.

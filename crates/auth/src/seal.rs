@@ -58,6 +58,18 @@ impl Sealer {
         hex::encode(self.key_id)
     }
 
+    /// The id of the master key that an envelope names.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn key_id_of(envelope: &[u8]) -> Result<String, SealError> {
+        match envelope {
+            [VERSION, rest @ ..] if rest.len() >= KEY_ID_BYTES => Ok(hex::encode(&rest[..KEY_ID_BYTES])),
+            [] | [VERSION, ..] => Err(SealError::Damaged),
+            [other, ..] => Err(SealError::Version(*other)),
+        }
+    }
+
     /// Seals for one place; only [`open`](Self::open) with the same place gets it back.
     pub fn seal(&self, place: &[u8], plain: &[u8], random: &dyn Random) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use millpond_types::Random;
 use std::fmt;
 
@@ -35,13 +35,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A new access key id: `AKIAJ`, 14 characters of `A-Z2-7`, `Q` (API-3.9).
-pub fn new_access_key_id(random: &dyn Random) -> String {
+/// A new access key id: `AKIAJ`, 14 characters of `A-Z2-7`, `Q` (API-3.9). One that ends by itself begins with
+/// `ASIAJ`, as AWS tells the two apart.
+pub fn new_access_key_id(random: &dyn Random, short_lived: bool) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut bytes = [0; 14];
     random.fill(&mut bytes);
     let middle = bytes.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
-    format!("AKIAJ{}Q", String::from_iter(middle))
+    format!("{}{}Q", if short_lived { "ASIAJ" } else { "AKIAJ" }, String::from_iter(middle))
+}
+
+/// A new token for a cookie or link: 32 random bytes behind what tells its kind.
+pub fn new_token(kind: &str, random: &dyn Random) -> Secret {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    Secret::new(format!("{kind}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// What is stored of a token. No salt and no slowness: nobody guesses 256 random bits.
+pub fn token_hash(token: &str) -> String {
+    hex::encode(digest::digest(&digest::SHA256, token.as_bytes()))
 }
 
 /// A new secret: base64 of 30 random bytes, 40 characters (API-3.9).
@@ -72,13 +85,14 @@ mod tests {
     #[test]
     fn keys_have_the_form_that_clients_know() {
         let random = Counting::default();
-        let (first, second) = (new_access_key_id(&random), new_access_key_id(&random));
+        let (first, second) = (new_access_key_id(&random, false), new_access_key_id(&random, false));
         assert_ne!(first, second);
         for id in [first, second] {
             assert_eq!(id.len(), 20);
             assert!(id.starts_with("AKIAJ") && id.ends_with('Q'), "{id}");
             assert!(id.bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)), "{id}");
         }
+        assert!(new_access_key_id(&random, true).starts_with("ASIAJ"));
         let secret = new_secret(&random);
         assert_eq!(secret.expose().len(), 40);
         assert!(check_given("AKIAIOSFODNN7EXAMPLE", secret.expose()).is_ok());

@@ -23,6 +23,30 @@ struct Claims {
     exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
+    /// Ours: which user of that name, in hex, and the access key that the token was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// Whom a token is for.
+pub struct Bearer<'a> {
+    pub user: &'a str,
+    pub incarnation: u64,
+    pub key: Option<&'a str>,
+}
+
+/// What a token that is ours and alive says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub user: String,
+    /// `None` in tokens of earlier versions.
+    pub incarnation: Option<u64>,
+    pub key: Option<String>,
+    pub id: String,
+    pub issued_seconds: i64,
+    pub expires_seconds: i64,
 }
 
 /// RFC 7519 lets it be one text or a list.
@@ -74,28 +98,51 @@ impl Tokens {
         Self { signing: EncodingKey::from_secret(key), checking: DecodingKey::from_secret(key), rules }
     }
 
-    /// A token for a user and the end of its life.
-    pub fn issue(&self, user: &str, now: Timestamp, random: &dyn Random) -> (String, Timestamp) {
-        let expires = now.seconds().saturating_add(TOKEN_LIFETIME_SECONDS);
+    /// A token and the end of its life, which is at most `end`.
+    pub fn issue(
+        &self,
+        bearer: &Bearer<'_>,
+        now: Timestamp,
+        end: Option<Timestamp>,
+        random: &dyn Random,
+    ) -> (String, Timestamp) {
+        let full = now.seconds().saturating_add(TOKEN_LIFETIME_SECONDS);
+        let expires = end.map_or(full, |end| full.min(end.seconds()));
         let claims = Claims {
             iss: "auth".to_owned(),
             aud: Audience::One(AUDIENCE.to_owned()),
-            sub: user.to_owned(),
+            sub: bearer.user.to_owned(),
             jti: new_uuid(random),
             iat: now.seconds(),
             exp: expires,
             nbf: None,
+            uid: Some(format!("{:016x}", bearer.incarnation)),
+            key: bearer.key.map(str::to_owned),
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
             .expect("claims are plain JSON and an HMAC takes any key");
         (token, Timestamp::from_seconds(expires))
     }
 
-    /// The user of a token that is ours and alive; `None` for every other text.
-    pub fn user(&self, token: &str, now: Timestamp) -> Option<String> {
+    /// What a token says that is ours and alive; `None` for every other text.
+    pub fn claims(&self, token: &str, now: Timestamp) -> Option<Said> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.rules).ok()?.claims;
         let alive = now.seconds() < claims.exp && claims.nbf.is_none_or(|start| start <= now.seconds());
-        (alive && claims.aud.is_ours() && !claims.sub.is_empty()).then_some(claims.sub)
+        if !alive || !claims.aud.is_ours() || claims.sub.is_empty() {
+            return None;
+        }
+        let incarnation = match claims.uid {
+            None => None,
+            Some(uid) => Some(u64::from_str_radix(&uid, 16).ok()?),
+        };
+        Some(Said {
+            user: claims.sub,
+            incarnation,
+            key: claims.key,
+            id: claims.jti,
+            issued_seconds: claims.iat,
+            expires_seconds: claims.exp,
+        })
     }
 }
 
@@ -125,6 +172,7 @@ mod tests {
     use serde_json::json;
 
     const NOW: Timestamp = Timestamp(1_780_000_000_000);
+    const ADMIN: Bearer<'_> = Bearer { user: "admin", incarnation: 7, key: None };
     const KEY: [u8; SIGNING_KEY_BYTES] = [9; SIGNING_KEY_BYTES];
 
     fn forged(header: Header, claims: serde_json::Value, key: &[u8]) -> String {
@@ -139,11 +187,16 @@ mod tests {
     #[test]
     fn an_issued_token_names_its_user_until_it_expires() {
         let tokens = Tokens::new(&KEY);
-        let (token, expires) = tokens.issue("admin", NOW, &Counting::default());
+        let (token, expires) = tokens.issue(&ADMIN, NOW, None, &Counting::default());
         assert_eq!(expires.seconds() - NOW.seconds(), 604_800);
         let before = Timestamp::from_seconds(expires.seconds() - 1);
-        assert_eq!(tokens.user(&token, before).as_deref(), Some("admin"));
-        assert_eq!(tokens.user(&token, expires), None);
+        let said = tokens.claims(&token, before).expect("alive");
+        assert_eq!((&*said.user, said.incarnation, said.key), ("admin", Some(7), None));
+        assert_eq!(tokens.claims(&token, expires), None);
+        let end = Timestamp::from_seconds(NOW.seconds() + 60);
+        let (short, short_end) = tokens.issue(&ADMIN, NOW, Some(end), &Counting::default());
+        assert_eq!(short_end, end);
+        assert!(tokens.claims(&short, NOW).is_some() && tokens.claims(&short, end).is_none());
         let claims = unchecked_claims(&token);
         assert_eq!(
             (&claims["iss"], &claims["aud"], &claims["sub"]),
@@ -181,23 +234,23 @@ mod tests {
             ("not yet", forged(by(Algorithm::HS256), early, &KEY), false),
         ];
         for (name, token, accepted) in table {
-            assert_eq!(tokens.user(&token, NOW).is_some(), accepted, "{name}");
+            assert_eq!(tokens.claims(&token, NOW).is_some(), accepted, "{name}");
         }
     }
 
     #[test]
     fn an_unsigned_token_is_nobody() {
         let tokens = Tokens::new(&KEY);
-        let (token, _) = tokens.issue("admin", NOW, &Counting::default());
+        let (token, _) = tokens.issue(&ADMIN, NOW, None, &Counting::default());
         let middle = token.split('.').nth(1).expect("three parts");
         let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         for unsigned in
             [format!("{head}.{middle}."), format!("{head}.{middle}"), String::new(), "a.b.c".to_owned()]
         {
-            assert_eq!(tokens.user(&unsigned, NOW), None, "{unsigned}");
+            assert_eq!(tokens.claims(&unsigned, NOW), None, "{unsigned}");
         }
         let mut changed = token.into_bytes();
         *changed.last_mut().expect("not empty") ^= 4;
-        assert_eq!(tokens.user(std::str::from_utf8(&changed).expect("ASCII"), NOW), None);
+        assert_eq!(tokens.claims(std::str::from_utf8(&changed).expect("ASCII"), NOW), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Who calls, what they may do, and the one way to the engine.
 
-use millpond_auth::{Action, Auth, Resource, Secret};
-use millpond_engine::{Actor, Engine, Error, Kind, Result};
+use millpond_auth::{Action, Auth, Circumstances, Needs, Resource, Secret, Who};
+use millpond_engine::{Actor, Engine, Error, Kind, Result, Thing};
 use millpond_types::{Clock, Random, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Who calls: an authenticated principal. Only this crate makes one.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    name: String,
+    who: Who,
 }
 
 impl Principal {
     /// The user name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.who.user()
     }
 }
 
@@ -109,31 +109,29 @@ impl Service {
 
     /// Checks an access key and its secret in constant time.
     pub async fn authenticate_key(&self, access_key_id: &str, secret: &str) -> Result<Principal> {
-        let name = self.auth.check(access_key_id, secret).map_err(auth_error)?;
-        Ok(Principal { name: name.to_string() })
+        Ok(Principal { who: self.auth.check(access_key_id, secret).map_err(auth_error)? })
     }
 
     /// Checks a session token.
     pub async fn authenticate_token(&self, token: &str) -> Result<Principal> {
-        let name = self.auth.verify_token(token).map_err(auth_error)?;
-        Ok(Principal { name })
+        Ok(Principal { who: self.auth.verify_token(token).map_err(auth_error)? })
     }
 
     /// Trades an access key for a session token (API-2.13).
     pub async fn login(&self, access_key_id: &str, secret: &str) -> Result<LoginToken> {
         let principal = self.authenticate_key(access_key_id, secret).await?;
-        let (token, expires) = self.auth.issue_token(&principal.name);
+        let (token, expires) = self.auth.issue_token(&principal.who).map_err(auth_error)?;
         Ok(LoginToken { token, expires })
     }
 
     /// The secret behind an access key id and its owner, for signature checks. `None`: unknown key.
     pub async fn signing_key(&self, access_key_id: &str) -> Result<Option<(Secret, Principal)>> {
-        Ok(self.auth.lookup(access_key_id).map(|c| (c.secret, Principal { name: c.user.to_string() })))
+        Ok(self.auth.lookup(access_key_id).map(|(secret, who)| (secret, Principal { who })))
     }
 
     /// When the caller's user was created.
     pub fn user_created(&self, principal: &Principal) -> Option<Timestamp> {
-        self.auth.user_created(&principal.name)
+        self.auth.user(principal.name()).ok().map(|user| user.created)
     }
 
     /// Random id of this installation.
@@ -161,11 +159,15 @@ impl Service {
         let Some(principal) = &caller.principal else {
             return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
         };
+        let at = Circumstances { source_ip: caller.address };
+        let access = self.auth.access(&principal.who, at).map_err(auth_error)?;
+        let mut permit = None;
         for (action, resource) in needs {
-            let _permit = self.auth.authorize(&principal.name, *action, *resource).map_err(auth_error)?;
+            permit = Some(access.require(&Needs::One(*action, *resource)).map_err(auth_error)?);
         }
+        let permit = permit.expect("a verb needs something");
         let actor = Actor {
-            name: principal.name.clone(),
+            name: permit.user().to_owned(),
             request_id: caller.request_id.clone(),
             idempotency_key: caller.idempotency_key.clone(),
         };
@@ -179,8 +181,11 @@ fn auth_error(error: millpond_auth::Error) -> Error {
         E::Denied { action, .. } => {
             Error::new(Kind::Denied, format!("insufficient permissions: not allowed to {action}"))
         }
-        E::Busy(_) => Error::new(Kind::Busy, error.to_string()),
+        E::Busy(_) | E::Overtaken => Error::new(Kind::Busy, error.to_string()),
         E::Refused => Error::new(Kind::Unauthenticated, "error authenticating request"),
-        E::Invalid(_) | E::Unreadable { .. } | E::Store(_) => Error::new(Kind::Internal, error.to_string()),
+        E::Invalid(_) => Error::new(Kind::Invalid, error.to_string()),
+        E::NotFound { .. } => Error::new(Kind::NotFound(Thing::Other), error.to_string()),
+        E::Exists { .. } => Error::new(Kind::AlreadyExists, error.to_string()),
+        E::Unreadable { .. } | E::Store(_) => Error::new(Kind::Internal, error.to_string()),
     }
 }

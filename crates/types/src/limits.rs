@@ -122,6 +122,16 @@ limits! {
     /// Wrong secrets of one key in a row that cost nothing: then it is closed for a while, at most half a minute.
     WRONG_SECRETS_FREE: u32 = 10, "503";
 
+    /// Longest name of a user, group or policy: it is part of keys and ARNs.
+    AUTH_NAME_BYTES_MAX: usize = 256, "400";
+    /// Access keys of one user, short-lived ones included: they are held in memory.
+    USER_KEYS_MAX: usize = 1000, "400, until some end or are deleted";
+    /// Sessions of one user.
+    USER_SESSIONS_MAX: usize = 100, "the one that began first ends";
+    /// Shortest password.
+    PASSWORD_BYTES_MIN: usize = 8, "400";
+    /// Longest password.
+    PASSWORD_BYTES_MAX: usize = 1024, "400";
     /// Largest policy, as JSON: every request of its users walks it.
     POLICY_BYTES_MAX: usize = 64 * 1024, "400";
 
