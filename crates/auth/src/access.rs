@@ -120,6 +120,22 @@ impl Access {
         within && (self.administrator || self.rights.allowed & bit != 0)
     }
 
+    /// The proof that some permission speaks of this action.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub fn require_somewhere(&self, action: Action) -> Result<Permit> {
+        if self.allows_somewhere(action) {
+            return Ok(Permit::new(self.user.clone()));
+        }
+        Err(self.denied(action, Resource::Any))
+    }
+
+    fn denied(&self, action: Action, resource: Resource<'_>) -> Error {
+        let (user, resource) = (self.user.to_string(), resource.to_string());
+        Error::Denied { user, action: action.name(), resource }
+    }
+
     /// The proof that all that is needed is allowed.
     ///
     /// # Errors

@@ -5,14 +5,15 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use millpond_types::Random;
 use std::fmt;
+use std::sync::Arc;
 
-/// A secret that cannot be printed by accident: no `Debug` of its content, no `Display`.
+/// A secret that cannot be printed by accident: no `Debug` of its content, no `Display`. Cheap to clone.
 #[derive(Clone)]
-pub struct Secret(Box<str>);
+pub struct Secret(Arc<str>);
 
 impl Secret {
     /// Wraps a secret.
-    pub fn new(text: impl Into<Box<str>>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
     /// The text, for the few places that compute or hand over with it.

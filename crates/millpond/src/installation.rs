@@ -22,6 +22,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// The user that a single administrator is.
@@ -111,6 +112,7 @@ impl Installation {
     pub async fn serve(self, config: &Config, stop: impl Future<Output = ()>) -> Result<Stopped> {
         let doors = Arc::new(ServiceDoors::new(&self.service, config));
         let upkeep = tokio::spawn(self.metrics.clone().keep_up());
+        let accounts = tokio::spawn(keep_accounts(self.service.clone()));
         let bounds = config.bounds;
         let requests = Arc::new(Requests {
             doors,
@@ -130,9 +132,22 @@ impl Installation {
         );
         let stopped = server.serve(stop).await;
         upkeep.abort();
+        accounts.abort();
         self.service.close().await.context("close the stores")?;
         tracing::info!(?stopped, "stopped");
         Ok(stopped)
+    }
+}
+
+/// Every minute: how keys were used, and what has ended by itself.
+async fn keep_accounts(service: Arc<Service>) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        minutes.tick().await;
+        if let Err(error) = service.keep_accounts().await {
+            tracing::warn!(%error, "access keys and sessions were not kept up; the next minute tries again");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who calls, what they may do, and the one way to the engine.
 
-use millpond_auth::{Action, Auth, Circumstances, Needs, Resource, Secret, Who};
+use millpond_auth::{Access, Action, Auth, Circumstances, Needs, Permit, Resource, Secret, Who};
 use millpond_engine::{Actor, Engine, Error, Kind, Result, Thing};
 use millpond_types::{Clock, Random, Timestamp};
 use std::net::IpAddr;
@@ -94,6 +94,12 @@ impl Service {
         self.engine.close().await
     }
 
+    /// Notes when access keys were last used, and forgets keys, sessions and links that have ended. To be called
+    /// every minute or so.
+    pub async fn keep_accounts(&self) -> Result<()> {
+        self.auth.keep_up().await.map_err(auth_error)
+    }
+
     /// Whether changes are accepted; for everybody to ask.
     ///
     /// # Errors
@@ -156,22 +162,37 @@ impl Service {
 
     /// The one authorization call in front of every verb, and the one way to the engine.
     pub(crate) fn permit(&self, caller: &Caller, needs: &[(Action, Resource<'_>)]) -> Result<Permitted> {
-        let Some(principal) = &caller.principal else {
-            return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
-        };
-        let at = Circumstances { source_ip: caller.address };
-        let access = self.auth.access(&principal.who, at).map_err(auth_error)?;
+        let access = self.access(caller)?;
         let mut permit = None;
         for (action, resource) in needs {
             permit = Some(access.require(&Needs::One(*action, *resource)).map_err(auth_error)?);
         }
-        let permit = permit.expect("a verb needs something");
+        Ok(self.permitted(caller, &permit.expect("a verb needs something")))
+    }
+
+    /// The same for a list whose items the caller may see one by one: some permission speaks of the action, and the
+    /// verb asks the access about each item.
+    pub(crate) fn permit_list(&self, caller: &Caller, action: Action) -> Result<(Permitted, Access)> {
+        let access = self.access(caller)?;
+        let permit = access.require_somewhere(action).map_err(auth_error)?;
+        Ok((self.permitted(caller, &permit), access))
+    }
+
+    fn access(&self, caller: &Caller) -> Result<Access> {
+        let Some(principal) = &caller.principal else {
+            return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
+        };
+        let at = Circumstances { source_ip: caller.address };
+        self.auth.access(&principal.who, at).map_err(auth_error)
+    }
+
+    fn permitted(&self, caller: &Caller, permit: &Permit) -> Permitted {
         let actor = Actor {
             name: permit.user().to_owned(),
             request_id: caller.request_id.clone(),
             idempotency_key: caller.idempotency_key.clone(),
         };
-        Ok(Permitted { engine: self.engine.clone(), actor })
+        Permitted { engine: self.engine.clone(), actor }
     }
 }
 

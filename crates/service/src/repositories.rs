@@ -35,15 +35,33 @@ impl Service {
         p.engine.get_repository(name)
     }
 
-    /// Repositories by name; `search` is a substring of the name.
+    /// Repositories by name, those that the caller may list; `search` is a substring of the name. A page is filled
+    /// after it was filtered (API-4.29).
     pub async fn list_repositories(
         &self,
         caller: &Caller,
         page: PageRequest,
         search: &str,
     ) -> Result<Page<RepositoryInfo>> {
-        let p = self.permit(caller, &[(Action::ListRepositories, Resource::Any)])?;
-        Ok(p.engine.list_repositories(&page, search))
+        let (p, access) = self.permit_list(caller, Action::ListRepositories)?;
+        let mut found = Page { items: Vec::new(), has_more: false };
+        // One more than asked for tells whether there are more.
+        let mut rest = PageRequest { amount: page.amount.saturating_add(1), ..page.clone() };
+        loop {
+            let part = p.engine.list_repositories(&rest, search);
+            if let Some(last) = part.items.last() {
+                rest.after = last.name.to_string();
+            }
+            let may = |repo: &RepositoryInfo| {
+                access.allows(Action::ListRepositories, Resource::Repository(&repo.name))
+            };
+            found.items.extend(part.items.into_iter().filter(may));
+            if found.items.len() > page.amount || !part.has_more {
+                found.has_more = found.items.len() > page.amount;
+                found.items.truncate(page.amount);
+                return Ok(found);
+            }
+        }
     }
 
     /// Merges keys into the repository's metadata.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod access;
 mod auth;
 mod branches;
 mod changes;
