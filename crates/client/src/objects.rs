@@ -48,6 +48,9 @@ pub struct ObjectStats {
     /// Media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// Whether the server took the checksum from the bytes itself; known only if it was asked for (Millpond only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
 }
 
 /// Which part of a tree to list.
@@ -57,6 +60,8 @@ pub struct ObjectQuery {
     pub page: PageQuery,
     /// Folds everything up to the next delimiter; empty folds nothing.
     pub delimiter: String,
+    /// Asks for [`ObjectStats::verified`].
+    pub verified: bool,
 }
 
 /// What goes with the bytes of an upload.
@@ -151,6 +156,7 @@ impl Client {
             .page
             .add_to(self.call(Method::GET, Api::Compatible, &segments, attempt))
             .query_filled("delimiter", &query.delimiter)
+            .query_flag("verified", query.verified)
             .read_json()
             .await
     }

@@ -252,9 +252,11 @@ impl Serialize for UserMetadata<'_> {
 
 message! {
     #[derive(Serialize)]
+    // `verified` is ours, and there only when it was asked for: whether this server took the checksum from the bytes.
     ObjectStats<'a> {
         path: Cow<'a, str>, path_type: PathType, physical_address: &'a str, checksum: String, mtime: i64;
-        size_bytes: u64, physical_address_expiry: i64, metadata: UserMetadata<'a>, content_type: &'a str
+        size_bytes: u64, physical_address_expiry: i64, metadata: UserMetadata<'a>, content_type: &'a str,
+        verified: bool
     }
 }
 message! { #[derive(Deserialize)] PathList { paths: Vec<String> } }

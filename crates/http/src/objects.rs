@@ -15,8 +15,8 @@ use axum::response::Response;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millpond_service::{
-    Attributes, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath, OpenObject, Pin,
-    PutRequest, Timestamp, Upload, WriteCondition, limits,
+    Attributes, Content, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath, OpenObject,
+    Pin, PutRequest, Timestamp, Upload, WriteCondition, limits,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -139,13 +139,15 @@ pub async fn list(call: Call) -> Handled {
     let any_object = listing.items.iter().any(|item| matches!(item, ListItem::Object(_)));
     refuse_presign(call.flag("presign") && any_object)?;
     let with_metadata = call.flag_or("user_metadata", true);
+    let with_verified = call.flag("verified");
     let lines: Vec<ObjectStats<'_>> = listing
         .items
         .iter()
         .map(|item| match item {
             ListItem::Object(info) => {
                 let stats = stats(info);
-                ObjectStats { metadata: stats.metadata.filter(|_| with_metadata), ..stats }
+                let verified = with_verified.then_some(info.entry.content != Content::Declared);
+                ObjectStats { metadata: stats.metadata.filter(|_| with_metadata), verified, ..stats }
             }
             ListItem::CommonPrefix(prefix) => ObjectStats {
                 path: String::from_utf8_lossy(prefix),
@@ -157,6 +159,7 @@ pub async fn list(call: Call) -> Handled {
                 physical_address_expiry: None,
                 metadata: None,
                 content_type: None,
+                verified: None,
             },
         })
         .collect();
@@ -185,6 +188,7 @@ pub fn stats(info: &ObjectInfo) -> ObjectStats<'_> {
         physical_address_expiry: None,
         metadata: Some(UserMetadata(Some(&entry.attributes))),
         content_type: Some(content_type(&entry.attributes)),
+        verified: None,
     }
 }
 

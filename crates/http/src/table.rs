@@ -213,7 +213,7 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects", "objects", "getObject", run!(objects::get)).with(&[PATH, PRESIGN, RANGE, IF_NONE_MATCH]).gives(200, Type::Bytes),
     Operation::new(Head, "/repositories/{repository}/refs/{ref}/objects", "objects", "headObject", run!(objects::head)).with(&[PATH, RANGE]).status(200),
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects/stat", "objects", "statObject", run!(objects::stat)).with(&[PATH, flag("user_metadata"), PRESIGN]).gives(200, of::<ObjectStats>()),
-    Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects/ls", "objects", "listObjects", run!(objects::list)).with(&[flag("user_metadata"), PRESIGN, AFTER, AMOUNT, DELIMITER, PREFIX]).gives(200, of::<ObjectStatsList>()),
+    Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects/ls", "objects", "listObjects", run!(objects::list)).with(&[flag("user_metadata"), flag("verified"), PRESIGN, AFTER, AMOUNT, DELIMITER, PREFIX]).gives(200, of::<ObjectStatsList>()),
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects/underlyingProperties", "objects", "getUnderlyingProperties", run!(objects::underlying_properties)).with(&[PATH]).gives(200, of::<UnderlyingObjectProperties>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/objects", "objects", "uploadObject", run!(objects::upload)).with(&[PATH, text("storageClass"), FORCE, IF_NONE_MATCH, IF_MATCH]).object().gives(201, of::<ObjectStats>()),
     Operation::new(Get, "/repositories/{repository}/branches/{branch}/objects/stage_allowed", "internal", "uploadObjectPreflight", run!(staging::allowed)).with(&[PATH]),

@@ -109,57 +109,72 @@ impl Cp {
             must_not_exist: self.no_clobber,
         };
         let (mut report, options, shown) = (Report::default(), &options, &progress);
-        let mut results = plan
-            .transfers
-            .map(async |planned| match planned {
-                Planned::Transfer(transfer) if unchanged::is_unchanged(&transfer, options).await => {
-                    (transfer.source.to_string(), Ok(Done::Unchanged(transfer.size_bytes.unwrap_or(0))))
-                }
-                Planned::Transfer(transfer) if self.dry_run => {
-                    (transfer.source.to_string(), Ok(Done::Would(transfer)))
-                }
-                Planned::Transfer(transfer) => {
-                    let name = transfer.source.to_string();
-                    (name, transfer::run(session, &transfer, options, shown).await.map(Done::Bytes))
-                }
-                Planned::Problem { source, failure } => (source, Err(failure)),
-            })
-            .buffer_unordered(usize::from(self.jobs));
-        while let Some((source, result)) = results.next().await {
-            match result {
-                Ok(Done::Bytes(bytes)) => {
-                    report.files += 1;
-                    report.bytes += bytes;
-                    progress.file_done(session);
-                }
-                Ok(Done::Unchanged(bytes)) => {
-                    report.unchanged += 1;
-                    progress.bytes_done(bytes);
-                    progress.file_done(session);
-                }
-                Ok(Done::Would(transfer)) => {
-                    report.would_copy.push(Pair { source, destination: transfer.destination.to_string() })
-                }
-                Err(failure) => {
-                    if !single {
-                        progress.suspend(|| {
-                            session.output.message(&format!("failed: {source}: {}", failure.message));
-                        });
+        let mut transfers = plan.transfers;
+        let mut skipped = Vec::new();
+        // The second time with what the branch does not hold any more of what was left out the first time.
+        loop {
+            let mut results = transfers
+                .map(async |planned| match planned {
+                    Planned::Transfer(transfer) if unchanged::is_unchanged(&transfer, options).await => {
+                        (transfer.source.to_string(), Ok(Done::Unchanged(transfer)))
                     }
-                    // The rest would fail the same way. What an upload misses is the repository or the branch.
-                    let hopeless = matches!(failure.exit, Exit::Denied | Exit::BrokenPipe)
-                        || (is_upload && failure.exit == Exit::NotFound)
-                        || transfer::is_unreachable(&failure);
-                    report.failed.push(Failed { source, error: failure.message.clone() });
-                    report.first.get_or_insert(failure);
-                    if hopeless {
-                        report.stopped = true;
-                        break;
+                    Planned::Transfer(transfer) if self.dry_run => {
+                        (transfer.source.to_string(), Ok(Done::Would(transfer)))
+                    }
+                    Planned::Transfer(transfer) => {
+                        let name = transfer.source.to_string();
+                        (name, transfer::run(session, &transfer, options, shown).await.map(Done::Bytes))
+                    }
+                    Planned::Problem { source, failure } => (source, Err(failure)),
+                })
+                .buffer_unordered(usize::from(self.jobs));
+            while let Some((source, result)) = results.next().await {
+                match result {
+                    Ok(Done::Bytes(bytes)) => {
+                        report.files += 1;
+                        report.bytes += bytes;
+                        progress.file_done(session);
+                    }
+                    Ok(Done::Unchanged(transfer)) => {
+                        report.unchanged += 1;
+                        progress.bytes_done(transfer.size_bytes.unwrap_or(0));
+                        progress.file_done(session);
+                        skipped.push(transfer);
+                    }
+                    Ok(Done::Would(transfer)) => {
+                        report.would_copy.push(Pair { source, destination: transfer.destination.to_string() })
+                    }
+                    Err(failure) => {
+                        if !single {
+                            progress.suspend(|| {
+                                session.output.message(&format!("failed: {source}: {}", failure.message));
+                            });
+                        }
+                        // The rest would fail the same way. What an upload misses is the repository or the branch.
+                        let hopeless = matches!(failure.exit, Exit::Denied | Exit::BrokenPipe)
+                            || (is_upload && failure.exit == Exit::NotFound)
+                            || transfer::is_unreachable(&failure);
+                        report.failed.push(Failed { source, error: failure.message.clone() });
+                        report.first.get_or_insert(failure);
+                        if hopeless {
+                            report.stopped = true;
+                            break;
+                        }
                     }
                 }
             }
+            drop(results);
+            let left_out = std::mem::take(&mut skipped);
+            if self.dry_run || report.stopped || left_out.is_empty() {
+                break;
+            }
+            let changed = unchanged::changed_since(session.client()?, left_out).await;
+            if changed.is_empty() {
+                break;
+            }
+            report.unchanged -= changed.len() as u64;
+            transfers = Box::pin(futures::stream::iter(changed));
         }
-        drop(results);
         progress.finish();
         self.conclude(session, report, single, stopwatch)
     }
@@ -236,7 +251,7 @@ impl Cp {
 
 enum Done {
     Bytes(u64),
-    Unchanged(u64),
+    Unchanged(Transfer),
     Would(Transfer),
 }
 

@@ -8,13 +8,17 @@ use crate::session::Session;
 use crate::uri::ObjectUri;
 use clap::Args;
 use indicatif::ProgressBar;
-use millpond_client::{CommitCreation, ImportCreation, ImportLocation, PathType};
+use millpond_client::{CommitCreation, ImportCreation, ImportLocation, Kind, PathType};
 use std::time::Duration;
 
 /// Between two looks at an import: it doubles from the first to the second.
 const LOOK_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Between two lines where there is no terminal.
 const LINE_SECONDS: u64 = 10;
+/// After looks that failed one after the other, in milliseconds: a server that is started again within two minutes
+/// goes on with the import, and so do we.
+const AGAIN_MILLIS: [u64; 14] =
+    [50, 100, 500, 1_000, 3_000, 5_000, 10_000, 10_000, 15_000, 15_000, 15_000, 15_000, 15_000, 15_000];
 
 /// Import a directory of the server without copying its bytes.
 #[derive(Debug, Clone, Args)]
@@ -74,8 +78,29 @@ impl Import {
             .then(ProgressBar::new_spinner);
         let mut next_line = LINE_SECONDS;
         let mut pause = LOOK_AFTER.0;
+        let mut again = AGAIN_MILLIS.iter();
         let status = loop {
-            let status = client.import_status(repository, branch, &id).await.in_repository(repository)?;
+            let status = match client.import_status(repository, branch, &id).await {
+                Err(error) if is_passing(&error) => {
+                    let Some(millis) = again.next() else {
+                        return Err(error).in_repository(repository).map_err(|failure| {
+                            failure.hint(format!(
+                                "import {id} may go on at the server; its commit will be in 'millpond log \
+                                 {repository}/{branch}'"
+                            ))
+                        });
+                    };
+                    if again.len() + 1 == AGAIN_MILLIS.len() {
+                        session
+                            .output
+                            .note(&format!("{error}; the import goes on at the server, looking again"));
+                    }
+                    tokio::time::sleep(Duration::from_millis(*millis)).await;
+                    continue;
+                }
+                looked => looked.in_repository(repository)?,
+            };
+            again = AGAIN_MILLIS.iter();
             if status.completed || status.error.is_some() {
                 break status;
             }
@@ -109,6 +134,11 @@ impl Import {
         session.output.undo_note(&format!("millpond undo {repository}/{branch}"));
         Ok(Exit::Ok)
     }
+}
+
+/// Whether the same question may be answered later. A restarted server answers for imports that it goes on with.
+fn is_passing(error: &millpond_client::Error) -> bool {
+    matches!(error.kind(), Kind::Unreachable | Kind::Busy | Kind::Server | Kind::Unreadable)
 }
 
 fn rate(objects: u64, elapsed: Duration) -> String {

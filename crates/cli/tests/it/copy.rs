@@ -117,6 +117,11 @@ async fn a_folder_sent_again_sends_only_what_changed() {
     assert!(said.contains("copied 0 files, 0 B in "), "{said}");
     assert!(said.contains(&format!("; {} files already there", tree.len())), "{said}");
 
+    // A checksum that somebody declared is no proof.
+    server.lock().declared.push("data/a.csv".to_owned());
+    assert_eq!(cp(&[]).await.0, 1);
+    server.lock().declared.clear();
+
     // The same length, another byte; another length; gone from the branch.
     std::fs::write(folder.path().join("a.csv"), "A.CSVa.csva.csv").expect("written");
     std::fs::write(folder.path().join("empty"), "no more").expect("written");
@@ -133,6 +138,24 @@ async fn a_folder_sent_again_sends_only_what_changed() {
     );
     assert_eq!(cp(&[]).await.0, tree.len());
     assert_eq!(cp(&["--rewrite"]).await.0, tree.len());
+}
+
+#[tokio::test]
+async fn what_vanishes_from_the_branch_during_a_copy_is_sent() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a", "b", "c"] {
+        std::fs::write(folder.path().join(name), name).expect("written");
+    }
+    let arguments = ["cp", "-r", folder.path().to_str().expect("UTF-8"), "mp://demo/main/d"];
+    assert_eq!(run(&server.variables(), &arguments).await.exit, Exit::Ok);
+    // All three fit into one listing; the second is that at the end.
+    server.lock().vanishes = Some((1, "d/b".into()));
+    let ran = run(&server.variables(), &arguments).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr.text());
+    assert_eq!(server.paths(), ["d/a", "d/b", "d/c"]);
+    assert!(ran.stderr.text().contains("copied 1 file, "), "{}", ran.stderr.text());
+    assert!(ran.stderr.text().contains("2 files already there"), "{}", ran.stderr.text());
 }
 
 #[tokio::test]

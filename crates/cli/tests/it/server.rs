@@ -24,6 +24,14 @@ pub struct Store {
     pub uploads: usize,
     /// The next uploads that are turned away with 503.
     pub busy_uploads: usize,
+    /// Objects whose checksum somebody declared.
+    pub declared: Vec<String>,
+    /// Goes from the branch after so many listings.
+    pub vanishes: Option<(usize, String)>,
+    /// The next looks at an import that fail.
+    pub failing_looks: usize,
+    /// What they fail with.
+    pub look_status: u16,
     /// The next downloads that are cut after half of the bytes.
     pub cut_downloads: usize,
 }
@@ -88,6 +96,7 @@ fn routes(store: Shared) -> Router {
         .route("/branches/{branch}/objects/delete", post(remove_many))
         .route("/branches/{branch}/objects/copy", post(copy))
         .route("/branches/{branch}/commits", post(commit))
+        .route("/branches/{branch}/import", post(import).get(look))
         .route("/branches/{branch}", delete(|| async { StatusCode::NO_CONTENT }).get(branch).put(remember))
         .route("/refs/{source}/merge/{destination}", post(conflict))
         .route("/refs/{left}/diff/{right}", get(diff));
@@ -132,7 +141,13 @@ async fn list(State(store): State<Shared>, Query(query): Query<HashMap<String, S
     let (prefix, after, delimiter) = (get("prefix"), get("after"), get("delimiter"));
     // Small pages, so that every listing of a few files needs several.
     let amount = get("amount").parse().unwrap_or(100).min(7);
-    let store = store.lock().expect("not poisoned");
+    let mut store = store.lock().expect("not poisoned");
+    if let Some((listings, path)) = store.vanishes.take() {
+        match listings {
+            0 => drop(store.objects.remove(&path)),
+            more => store.vanishes = Some((more - 1, path)),
+        }
+    }
     let mut items: BTreeMap<String, Value> = BTreeMap::new();
     for (path, object) in &store.objects {
         let Some(rest) = path.strip_prefix(&prefix) else { continue };
@@ -145,7 +160,11 @@ async fn list(State(store): State<Shared>, Query(query): Query<HashMap<String, S
                 );
             }
             None => {
-                items.insert(path.clone(), stats(path, object));
+                let mut item = stats(path, object);
+                if get("verified") == "true" {
+                    item["verified"] = json!(!store.declared.contains(path));
+                }
+                items.insert(path.clone(), item);
             }
         }
     }
@@ -266,6 +285,20 @@ async fn commit(State(store): State<Shared>, Json(body): Json<Value>) -> Respons
     });
     store.lock().expect("not poisoned").posted.push(body);
     (StatusCode::CREATED, Json(answer)).into_response()
+}
+
+async fn import() -> Response {
+    (StatusCode::ACCEPTED, Json(json!({"id": "i1"}))).into_response()
+}
+
+async fn look(State(store): State<Shared>) -> Response {
+    let mut store = store.lock().expect("not poisoned");
+    if store.failing_looks > 0 {
+        store.failing_looks -= 1;
+        return refuse(store.look_status, "not now");
+    }
+    Json(json!({"completed": true, "update_time": "2026-11-24T11:00:00Z", "ingested_objects": 3}))
+        .into_response()
 }
 
 async fn remember(State(store): State<Shared>, Json(body): Json<Value>) -> StatusCode {

@@ -241,3 +241,19 @@ async fn login_saves_only_what_works() {
     assert_eq!(other.exit, Exit::Usage);
     assert!(other.stderr.text().contains("millpond login --profile other"), "{}", other.stderr.text());
 }
+
+#[tokio::test]
+async fn an_import_is_looked_at_again_when_a_look_fails() {
+    let server = Server::start().await;
+    let arguments = ["import", "/srv/d", "demo/main/d/"];
+    (server.lock().failing_looks, server.lock().look_status) = (2, 500);
+    let ran = run(&server.variables(), &arguments).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr.text());
+    let said = ran.stderr.text();
+    assert_eq!(said.matches("looking again").count(), 1, "{said}");
+    assert!(said.contains("imported 3 objects"), "{said}");
+    // What will not change is told at once.
+    (server.lock().failing_looks, server.lock().look_status) = (1, 404);
+    let ran = run(&server.variables(), &arguments).await;
+    assert_eq!(ran.exit, Exit::NotFound, "{}", ran.stderr.text());
+}

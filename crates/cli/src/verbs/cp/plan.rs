@@ -444,6 +444,7 @@ mod tests {
             mtime: 0,
             metadata: Default::default(),
             content_type: None,
+            verified: None,
         };
         let here = Location::Local("out".into());
         let plan = |path: &str| below(&source, "d/", &here, stats(path));

@@ -37,8 +37,11 @@ pub(super) async fn look_up(client: &Client, planned: &mut [Planned]) {
     else {
         return;
     };
-    let mut query =
-        ObjectQuery { page: PageQuery::prefix(common_prefix(first, last)), ..ObjectQuery::default() };
+    let mut query = ObjectQuery {
+        page: PageQuery::prefix(common_prefix(first, last)),
+        verified: true,
+        ..ObjectQuery::default()
+    };
     while let Some((next, _)) = wanted.first_key_value() {
         let shortly_before = &next[..next.char_indices().last().map_or(0, |(at, _)| at)];
         if shortly_before > query.page.after.as_str() {
@@ -59,6 +62,28 @@ pub(super) async fn look_up(client: &Client, planned: &mut [Planned]) {
     }
 }
 
+/// Of what was left out, what the branch does not hold any more as it did when it was looked up: somebody deleted or
+/// replaced it during the copy. It is to be sent whatever the branch holds now.
+pub(super) async fn changed_since(client: &Client, left_out: Vec<Transfer>) -> Vec<Planned> {
+    let before: Vec<_> = left_out.iter().map(|transfer| transfer.stats.clone()).collect();
+    let mut planned: Vec<_> = left_out
+        .into_iter()
+        .map(|transfer| Planned::Transfer(Transfer { stats: None, ..transfer }))
+        .collect();
+    look_up(client, &mut planned).await;
+    let is_same = |planned: &Planned, before: &Option<Box<ObjectStats>>| match planned {
+        Planned::Transfer(transfer) => transfer.stats == *before,
+        Planned::Problem { .. } => true,
+    };
+    let changed = planned.into_iter().zip(&before).filter(|(planned, before)| !is_same(planned, before));
+    changed
+        .map(|(planned, _)| match planned {
+            Planned::Transfer(transfer) => Planned::Transfer(Transfer { stats: None, ..transfer }),
+            problem => problem,
+        })
+        .collect()
+}
+
 fn common_prefix(first: &str, last: &str) -> String {
     first.chars().zip(last.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
 }
@@ -67,7 +92,11 @@ fn common_prefix(first: &str, last: &str) -> String {
 /// that cannot be read is not unchanged.
 pub(super) async fn is_unchanged(transfer: &Transfer, options: &Options) -> bool {
     let (Location::Local(path), Some(stats)) = (&transfer.source, &transfer.stats) else { return false };
-    if stats.size_bytes != transfer.size_bytes || !has_same_labels(stats, options) {
+    // What a link declared is no proof of what the bytes are.
+    if stats.verified != Some(true)
+        || stats.size_bytes != transfer.size_bytes
+        || !has_same_labels(stats, options)
+    {
         return false;
     }
     let path = path.clone();
