@@ -41,7 +41,7 @@ impl Ls {
         let delimiter = if self.recursive { String::new() } else { self.delimiter };
         let mut list = session.output.list(COLUMNS);
         let fetch = async |page: PageQuery| {
-            let query = ObjectQuery { page, delimiter: delimiter.clone() };
+            let query = ObjectQuery { page, delimiter: delimiter.clone(), ..ObjectQuery::default() };
             client.list_objects(repository, reference, &query).await.in_repository(repository)
         };
         self.page
