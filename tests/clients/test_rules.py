@@ -1,4 +1,5 @@
-"""Rules of a repository through unchanged clients: branch protection at both doors, garbage collection rules."""
+"""Rules and pull requests of a repository through unchanged clients: branch protection at both doors, garbage
+collection rules, pull requests."""
 
 import contextlib
 import json
@@ -133,3 +134,69 @@ def test_protect_verbs(server, repository):
     assert failed.returncode == 5 and b"protect list" in failed.stderr
     assert run("add", name, "[", check=False).returncode != 0
     assert run("list", "no-such-repository", check=False).returncode == 5
+
+
+def test_pull_requests(sdk, repository):
+    api, name = sdk.pulls_api, repository.id
+    dev = repository.branch("dev").create("main")
+    dev.object("a").upload(b"1")
+    dev.commit("one")
+    creation = models.PullRequestCreation(title="labels", source_branch="dev", destination_branch="main")
+    first = api.create_pull_request(name, creation).id
+    second = api.create_pull_request(name, creation).id
+    pull = api.get_pull_request(name, first)
+    assert (pull.status, pull.title, pull.description, pull.author) == ("open", "labels", "", "admin")
+    assert [p.id for p in api.list_pull_requests(name).results] == [second, first]
+    api.update_pull_request(name, second, models.PullRequestBasic(status="closed", description="twice"))
+    assert [p.id for p in api.list_pull_requests(name, status="open").results] == [first]
+    page = api.list_pull_requests(name, amount=1)
+    assert page.pagination.has_more
+    assert [p.id for p in api.list_pull_requests(name, after=page.pagination.next_offset).results] == [first]
+    sdk.repositories_api.set_branch_protection_rules(name, rules("main"))
+    with refused(400, "bad pull request status"):
+        api.merge_pull_request(name, second)
+    merged = api.merge_pull_request(name, first).reference
+    pull = api.get_pull_request(name, first)
+    assert (pull.status, pull.merged_commit_id) == ("merged", merged) and pull.closed_date
+    assert repository.branch("main").get_commit().id == merged
+    with refused(404):
+        api.get_pull_request(name, "00000000000000000000")
+    with refused(400):
+        api.get_pull_request(name, "00000000000000000001")
+    with refused(400):
+        api.create_pull_request(
+            name, models.PullRequestCreation(title="t", source_branch="main", destination_branch="main")
+        )
+    # A conflict has a message here.
+    dev.object("a").upload(b"2")
+    dev.commit("two")
+    other = repository.branch("other").create("main")
+    other.object("a").upload(b"3")
+    other.commit("three")
+    other.merge_into("main")
+    third = api.create_pull_request(name, creation).id
+    with refused(409, "conflict found"):
+        api.merge_pull_request(name, third)
+
+
+def test_pr_verbs(server, repository):
+    name = repository.id
+    run = lambda *arguments, **more: server.cli("pr", *arguments, **more)  # noqa: E731
+    dev = repository.branch("dev").create("main")
+    dev.object("a").upload(b"1")
+    dev.commit("one")
+    first = run("create", f"{name}/dev", "main", "-t", "labels", "-d", "why").stdout.decode().strip()
+    second = run("create", f"{name}/dev", "main", "-t", "again").stdout.decode().strip()
+    listed = json.loads(run("list", name, "-o", "json").stdout)
+    assert [(p["id"], p["title"]) for p in listed] == [(second, "again"), (first, "labels")]
+    run("close", name, second)
+    assert run("close", name, second, check=False).returncode == 7
+    merged = run("merge", name, first).stdout.decode().strip()
+    assert repository.branch("main").get_commit().id == merged
+    shown = json.loads(run("show", name, first, "-o", "json").stdout)
+    assert (shown["status"], shown["merged_commit_id"], shown["description"]) == ("merged", merged, "why")
+    failed = run("merge", name, first, check=False)
+    assert failed.returncode == 1 and b"pr show" in failed.stderr
+    assert run("list", name).stdout == b""
+    assert len(run("list", name, "--status", "closed").stdout.splitlines()) == 2
+    assert run("show", name, "00000000000000000000", check=False).returncode == 5

@@ -1,5 +1,6 @@
 //! What callers of the engine say and get: requests, answers, errors.
 
+pub use crate::pulls::PullRequestId;
 use bytes::Bytes;
 pub use millpond_origin::SourceKind;
 use millpond_types::{
@@ -179,6 +180,79 @@ pub struct CollectionRules {
     pub default_days: i64,
     /// Days by branch. That there is such a branch is not demanded.
     pub branches: std::collections::BTreeMap<String, i64>,
+}
+
+/// The wish to merge one branch into another, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Names it.
+    pub id: PullRequestId,
+    /// In a line.
+    pub title: String,
+    /// At length.
+    pub description: String,
+    /// Who opened it.
+    pub author: String,
+    /// When.
+    pub created: Timestamp,
+    /// What is to be merged. The branch may be gone by now.
+    pub source: BranchName,
+    /// Into what.
+    pub destination: BranchName,
+    /// What became of it.
+    pub status: PullRequestStatus,
+    /// When it was last closed or merged.
+    pub closed: Option<Timestamp>,
+    /// The merge, if [`Engine::merge_pull_request`](crate::Engine::merge_pull_request) made one.
+    pub merged: Option<CommitId>,
+}
+
+/// What became of a pull request. Nothing changes it but callers: neither that a branch goes nor that it is merged
+/// otherwise (API-24.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullRequestStatus {
+    /// It waits.
+    Open,
+    /// Nothing was merged.
+    Closed,
+    /// It was merged, or somebody said so.
+    Merged,
+}
+
+/// Which pull requests to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullRequestFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that wait.
+    Open,
+    /// Closed and merged ones.
+    NotOpen,
+}
+
+/// A pull request to be opened.
+#[derive(Clone, Debug)]
+pub struct NewPullRequest {
+    /// In a line.
+    pub title: String,
+    /// At length.
+    pub description: String,
+    /// What is to be merged.
+    pub source: BranchName,
+    /// Into what; another branch.
+    pub destination: BranchName,
+}
+
+/// What to change of a pull request.
+#[derive(Clone, Debug, Default)]
+pub struct PullRequestChange {
+    /// Instead of the present one.
+    pub title: Option<String>,
+    /// Instead of the present one.
+    pub description: Option<String>,
+    /// Instead of the present one.
+    pub status: Option<PullRequestStatus>,
 }
 
 /// A new repository.

@@ -186,6 +186,7 @@ impl Engine {
             let mut unsaved = repo.unsaved.write();
             unsaved.repository |= taken.repository;
             unsaved.settings |= taken.settings;
+            unsaved.pulls.extend(taken.pulls);
             unsaved.branches.extend(taken.branches);
             unsaved.tags.extend(taken.tags);
             unsaved.uploads.extend(taken.uploads);
@@ -261,6 +262,7 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
         let taken = Unsaved {
             repository: std::mem::take(&mut unsaved.repository),
             settings: std::mem::take(&mut unsaved.settings),
+            pulls: std::mem::take(&mut unsaved.pulls),
             branches: std::mem::take(&mut unsaved.branches),
             tags: std::mem::take(&mut unsaved.tags),
             uploads: std::mem::take(&mut unsaved.uploads),
@@ -280,6 +282,10 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
         }
         if taken.settings {
             writes.push(Write::Put(keys::settings(uid), tables::encode_settings(&state.settings)));
+        }
+        for id in &taken.pulls {
+            let pull = state.pulls.get(id);
+            writes.extend(pull.map(|pull| Write::Put(keys::pull(uid, id), tables::encode_pull(pull))));
         }
         for name in &taken.branches {
             let key = keys::branch(uid, name);

@@ -573,6 +573,10 @@ fn publish_in(
             unsaved.commits.insert(id, commit.clone());
             unsaved.durable_commits.push(id);
         }
+        Record::PullRequestChanged { pull, .. } => {
+            unsaved.pulls.insert(pull.id.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
         Record::SettingsChanged { .. } => {
             unsaved.settings = true;
             repo.state.publish(|s| s.apply(record, None));
@@ -616,6 +620,9 @@ impl Loader<'_> {
             for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::imports(uid)).await? {
                 let import = crate::tables::decode_import(value)?;
                 state.imports.insert(import.order.id.clone(), import);
+            }
+            for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::pulls(uid)).await? {
+                state.pulls.keep(crate::tables::decode_pull(value)?);
             }
             if let Some(value) = self.kv.get(&keys::settings(uid)).await.map_err(kv_error)? {
                 state.settings = crate::tables::decode_settings(value)?;

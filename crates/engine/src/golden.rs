@@ -12,8 +12,8 @@ use crate::record::{
 use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
 use crate::{
-    CollectionRules, ImportPath, ImportRequest, PartInfo, RefMove, RepositoryInfo, SourceKind, UploadInfo,
-    checkpoint, idempotency, keys, tables,
+    CollectionRules, ImportPath, ImportRequest, PartInfo, PullRequest, PullRequestId, PullRequestStatus,
+    RefMove, RepositoryInfo, SourceKind, UploadInfo, checkpoint, idempotency, keys, tables,
 };
 use bytes::Bytes;
 use millpond_origin::Mark;
@@ -301,12 +301,38 @@ fn settings() -> Settings {
     }
 }
 
+fn a_pull() -> PullRequest {
+    PullRequest {
+        id: PullRequestId::parse("4pe0ofvqf7vvvvvvvvvg").expect("an id"),
+        title: "New labels".into(),
+        description: "one\ntwo".into(),
+        author: "ada".into(),
+        created: Timestamp(1_700_000_000_011),
+        source: BranchName::parse("dev").expect("a branch name"),
+        destination: branch_name(),
+        status: PullRequestStatus::Open,
+        closed: None,
+        merged: None,
+    }
+}
+
+fn a_merged_pull() -> PullRequest {
+    PullRequest {
+        status: PullRequestStatus::Merged,
+        closed: Some(Timestamp(1_700_000_000_012)),
+        merged: Some(CommitId([2; 32])),
+        ..a_pull()
+    }
+}
+
 /// Records that came after the first golden files, in the order they came.
 fn later_records() -> Vec<(&'static str, Record)> {
     let uid = 300;
     vec![
         ("18 settings changed", Record::SettingsChanged { uid, settings: settings() }),
         ("18 settings without any", Record::SettingsChanged { uid, settings: Settings::default() }),
+        ("19 pull request", Record::PullRequestChanged { uid, pull: Arc::new(a_pull()) }),
+        ("19 pull request merged", Record::PullRequestChanged { uid, pull: Arc::new(a_merged_pull()) }),
     ]
 }
 
@@ -411,6 +437,7 @@ fn table_rows_of_version_1() {
         ("w failed import", tables::encode_import(&failed_import())),
         ("a rule", tables::encode_rule(&a_rule())),
         ("s settings", tables::encode_settings(&settings())),
+        ("p pull request", tables::encode_pull(&a_merged_pull())),
     ];
     let stored = golden("tables", &lines);
     let take = |what: &str| stored[what].clone();
@@ -436,6 +463,7 @@ fn table_rows_of_version_1() {
     let (number, rule) = tables::decode_rule(&200u32.to_be_bytes(), take("a rule")).expect("rule");
     assert_eq!((number, &*rule), (200, &a_rule()));
     assert_eq!(tables::decode_settings(take("s settings")).expect("settings"), settings());
+    assert_eq!(*tables::decode_pull(take("p pull request")).expect("pull request"), a_merged_pull());
     let (answer, time) = idempotency::decode(take("i answer")).expect("answer");
     assert_eq!((answer, time), (an_answer(), Timestamp(1_700_000_000_007)));
     assert_eq!(checkpoint::decode(take("m checkpoint")).expect("checkpoint"), (1_000, [17; 32], 301));
@@ -465,6 +493,7 @@ fn keys_of_version_1() {
         ("import", keys::import(300, "0123456789abcdefghij")),
         ("import rule", keys::rule(300, 200)),
         ("settings", keys::settings(300)),
+        ("pull request", keys::pull(300, &a_pull().id)),
     ];
     golden("keys", &lines);
 }

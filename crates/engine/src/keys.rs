@@ -1,6 +1,7 @@
 //! Every key of the metadata store and every blob name, each spelled by one function
 //! (`docs/formats/metadata.md`).
 
+use crate::pulls::PullRequestId;
 use bytes::Bytes;
 use millpond_blob::BlobKey;
 use millpond_types::{BranchName, CommitId, RepositoryName, TagName};
@@ -121,6 +122,16 @@ pub fn rule(uid: RepoUid, number: u32) -> Bytes {
 /// The settings of a repository.
 pub fn settings(uid: RepoUid) -> Bytes {
     join(b"s/", &[&uid.to_be_bytes()])
+}
+
+/// All pull requests of a repository.
+pub fn pulls(uid: RepoUid) -> Bytes {
+    join(b"p/", &[&uid.to_be_bytes()])
+}
+
+/// One pull request.
+pub fn pull(uid: RepoUid, id: &PullRequestId) -> Bytes {
+    join(&pulls(uid), &[id.as_str().as_bytes()])
 }
 
 /// One remembered result.

@@ -24,6 +24,7 @@ mod journal;
 pub mod keys;
 pub mod manifest;
 mod nodes;
+mod pulls;
 pub mod record;
 mod resolve;
 mod settings;

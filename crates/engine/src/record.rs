@@ -5,6 +5,7 @@
 //! when the row is durable, and at start-up. So a restart cannot see something else than readers did.
 
 use crate::keys::RepoUid;
+use crate::pulls;
 use crate::settings::Settings;
 use bytes::Bytes;
 use millpond_origin::{Location, SourceKind};
@@ -222,6 +223,13 @@ pub enum Record {
         uid: RepoUid,
         /// All of them.
         settings: Settings,
+    },
+    /// A pull request appears, or is now this.
+    PullRequestChanged {
+        /// Repository.
+        uid: RepoUid,
+        /// All of it.
+        pull: Arc<crate::PullRequest>,
     },
 }
 
@@ -447,7 +455,8 @@ impl Record {
             | Self::ImportStarted { uid, .. }
             | Self::ImportProgressed { uid, .. }
             | Self::ImportEnded { uid, .. }
-            | Self::SettingsChanged { uid, .. } => *uid,
+            | Self::SettingsChanged { uid, .. }
+            | Self::PullRequestChanged { uid, .. } => *uid,
         }
     }
 
@@ -474,6 +483,7 @@ impl Record {
             Self::RepositoryMetadata { metadata, .. } => FIXED + texts(metadata),
             Self::UploadCreated { upload, .. } => FIXED + texts(&upload.attributes.metadata),
             Self::SettingsChanged { settings, .. } => FIXED + settings.bytes(),
+            Self::PullRequestChanged { pull, .. } => pulls::bytes(pull),
             _ => FIXED,
         }
     }
@@ -587,6 +597,10 @@ impl Record {
                 w.u8(18).uint(*uid);
                 settings.encode(w);
             }
+            Self::PullRequestChanged { uid, pull } => {
+                w.u8(19).uint(*uid);
+                pulls::encode(w, pull);
+            }
         }
     }
 
@@ -654,6 +668,7 @@ impl Record {
                 end: if take_flag(r)? { Some(Arc::new(decode_import_end(r)?)) } else { None },
             },
             18 => Self::SettingsChanged { uid, settings: Settings::decode(r)? },
+            19 => Self::PullRequestChanged { uid, pull: Arc::new(pulls::decode(r)?) },
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

@@ -6,6 +6,7 @@
 
 use crate::keys::RepoUid;
 use crate::nodes::Nodes;
+use crate::pulls::{PullRequestId, Pulls};
 use crate::record::{
     CompletedUpload, Context, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, StagedOp,
     StoredPart,
@@ -203,6 +204,8 @@ pub struct RepoState {
     pub imports: imbl::OrdMap<String, ImportState>,
     /// What users set.
     pub settings: Settings,
+    /// Asked for, merged and closed ones.
+    pub pulls: Pulls,
     /// Unpublished: refuse everything.
     pub deleted: bool,
 }
@@ -271,6 +274,7 @@ impl RepoState {
                 }
             }
             Record::SettingsChanged { settings, .. } => self.settings = settings.clone(),
+            Record::PullRequestChanged { pull, .. } => self.pulls.keep(pull.clone()),
             other => unreachable!("{other:?} is not about a repository's refs"),
         }
     }
@@ -299,6 +303,8 @@ pub struct Unsaved {
     pub repository: bool,
     /// Its settings.
     pub settings: bool,
+    /// Pull requests whose row must be written.
+    pub pulls: BTreeSet<PullRequestId>,
 }
 
 /// A repository.
@@ -423,6 +429,7 @@ pub fn new_repo_state(
         rules: Default::default(),
         imports: Default::default(),
         settings: Settings::default(),
+        pulls: Pulls::default(),
         deleted: false,
     }
 }

@@ -9,7 +9,7 @@ use crate::record::{
 };
 use crate::settings::Settings;
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState, new_repo_state};
-use crate::{Error, Kind, RefMove, RepositoryInfo, Result};
+use crate::{Error, Kind, PullRequest, RefMove, RepositoryInfo, Result};
 use bytes::Bytes;
 use millpond_types::{
     BranchName, CommitId, DecodeError, NodeId, Reader, RepositoryName, TagName, Timestamp, TreeId, Writer,
@@ -220,6 +220,18 @@ pub fn encode_settings(settings: &Settings) -> Bytes {
 /// The inverse of [`encode_settings`].
 pub fn decode_settings(bytes: Bytes) -> Result<Settings> {
     read("settings", bytes, Settings::decode)
+}
+
+/// A pull request.
+pub fn encode_pull(pull: &PullRequest) -> Bytes {
+    let mut w = row();
+    crate::pulls::encode(&mut w, pull);
+    w.finish().into()
+}
+
+/// The inverse of [`encode_pull`].
+pub fn decode_pull(bytes: Bytes) -> Result<Arc<PullRequest>> {
+    Ok(Arc::new(read("pull request", bytes, crate::pulls::decode)?))
 }
 
 /// An import rule.

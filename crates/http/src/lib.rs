@@ -23,6 +23,7 @@ mod objects;
 mod openapi;
 mod operation;
 mod page;
+mod pulls;
 mod range;
 mod refs;
 mod repositories;

@@ -64,7 +64,7 @@ lists! {
     ExternalPrincipalList of ExternalPrincipal,
     ActionRunList of ActionRun,
     HookRunList of HookRun,
-    PullRequestsList of PullRequest,
+    PullRequestsList of PullRequest<'static>,
     OplogList of OplogEntry<'static>,
 }
 
@@ -401,20 +401,28 @@ choice! {
     /// The state of a pull request.
     PullRequestStatus { Open = "open", Closed = "closed", Merged = "merged" }
 }
-shape! {
-    PullRequest {
-        id: String, status: PullRequestStatus, title: String, description: String, author: String,
-        creation_date: Instant, source_branch: String, destination_branch: String;
+message! {
+    #[derive(Serialize)]
+    PullRequest<'a> {
+        id: &'a str, status: PullRequestStatus, title: &'a str, description: &'a str, author: &'a str,
+        creation_date: Instant, source_branch: &'a str, destination_branch: &'a str;
         merged_commit_id: String, closed_date: Instant
     }
 }
-shape! { PullRequestBasic { ; title: String, description: String, status: PullRequestStatus } }
-shape! {
+message! {
+    #[derive(Deserialize)]
+    PullRequestBasic { ; title: String, description: String, status: PullRequestStatus }
+}
+message! {
+    #[derive(Deserialize)]
     PullRequestCreation {
         title: String, source_branch: String, destination_branch: String; description: String
     }
 }
-shape! { PullRequestCreationResponse { id: String } }
+message! {
+    #[derive(Serialize)]
+    PullRequestCreationResponse<'a> { id: &'a str }
+}
 
 // --- people --------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-//! What hangs on a repository and is not offered yet: runs, pull requests, tasks. Reads answer as for
-//! a repository that has none of them (areas 23 to 25).
+//! What hangs on a repository and is not offered yet: runs, tasks. Reads answer as for a repository that has
+//! none of them (areas 23, 25).
 
 use crate::call::Call;
 use crate::error::{Handled, Refusal};
@@ -42,23 +42,6 @@ pub async fn run(call: Call) -> Handled {
 pub async fn hooks(call: Call) -> Handled {
     call.existing_repository().await?;
     nothing()
-}
-
-/// `GET .../pulls`
-pub async fn pulls(call: Call) -> Handled {
-    call.existing_repository().await?;
-    nothing()
-}
-
-/// One pull request: there is none. A text that is no id of one is 400 (API-24.4).
-pub async fn pull(call: Call) -> Handled {
-    call.existing_repository().await?;
-    let id = call.text("pull_request").as_bytes();
-    let digits = id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
-    if id.len() != 20 || !digits || !matches!(id.last(), Some(b'0' | b'g')) {
-        return Err(Refusal::invalid("no pull request id has that form"));
-    }
-    Err(Refusal::not_found("no pull request of that id"))
 }
 
 /// `GET .../metadata/meta_range/{meta_range}`

@@ -10,7 +10,7 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    auth, branches, commits, config, imports, millpond, objects, refs, repositories, rules, settings,
+    auth, branches, commits, config, imports, millpond, objects, pulls, refs, repositories, rules, settings,
     staging, tags, upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
@@ -172,11 +172,11 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}", "actions", "getRun", run!(settings::run)).gives(200, of::<ActionRun>()),
     Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks", "actions", "listRunHooks", run!(settings::hooks)).with(&[AFTER, AMOUNT]).gives(200, of::<HookRunList>()),
     Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks/{hook_run_id}/output", "actions", "getRunHookOutput", run!(settings::run)).gives(200, Type::Bytes),
-    Operation::new(Get, "/repositories/{repository}/pulls", "pulls", "listPullRequests", run!(settings::pulls)).with(&[PREFIX, AFTER, AMOUNT, choice("status", &["open", "closed", "all"])]).gives(200, of::<PullRequestsList>()),
-    Operation::new(Post, "/repositories/{repository}/pulls", "pulls", "createPullRequest", run!(unsupported)).json(of::<PullRequestCreation>()).gives(201, of::<PullRequestCreationResponse>()),
-    Operation::new(Get, "/repositories/{repository}/pulls/{pull_request}", "pulls", "getPullRequest", run!(settings::pull)).gives(200, of::<PullRequest>()),
-    Operation::new(Patch, "/repositories/{repository}/pulls/{pull_request}", "pulls", "updatePullRequest", run!(settings::pull)).json(of::<PullRequestBasic>()),
-    Operation::new(Put, "/repositories/{repository}/pulls/{pull_request}/merge", "pulls", "mergePullRequest", run!(settings::pull)).gives(200, of::<MergeResult>()),
+    Operation::new(Get, "/repositories/{repository}/pulls", "pulls", "listPullRequests", run!(pulls::list)).with(&[PREFIX, AFTER, AMOUNT, choice("status", &["open", "closed", "all"])]).gives(200, of::<PullRequestsList>()),
+    Operation::new(Post, "/repositories/{repository}/pulls", "pulls", "createPullRequest", run!(pulls::create)).json(of::<PullRequestCreation>()).gives(201, of::<PullRequestCreationResponse>()),
+    Operation::new(Get, "/repositories/{repository}/pulls/{pull_request}", "pulls", "getPullRequest", run!(pulls::get)).gives(200, of::<PullRequest>()),
+    Operation::new(Patch, "/repositories/{repository}/pulls/{pull_request}", "pulls", "updatePullRequest", run!(pulls::update)).json(of::<PullRequestBasic>()),
+    Operation::new(Put, "/repositories/{repository}/pulls/{pull_request}/merge", "pulls", "mergePullRequest", run!(pulls::merge)).gives(200, of::<MergeResult>()),
 
     // --- branches ---
     Operation::new(Get, "/repositories/{repository}/branches", "branches", "listBranches", run!(branches::list)).with(&[PREFIX, AFTER, AMOUNT, flag("show_hidden")]).gives(200, of::<RefList>()),

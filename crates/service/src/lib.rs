@@ -8,6 +8,7 @@ mod history;
 mod imports;
 mod objects;
 mod pages;
+mod pulls;
 mod refs;
 mod repositories;
 mod rules;

@@ -342,7 +342,9 @@ impl Replay<'_> {
                 self.names.entry(name).or_default().push((at + 1, None));
                 return Ok(());
             }
-            Record::SettingsChanged { .. } => return Err("nobody changes settings".into()),
+            Record::SettingsChanged { .. } | Record::PullRequestChanged { .. } => {
+                return Err("nobody changes settings or pull requests".into());
+            }
             Record::RepositoryMetadata { .. } => {
                 ensure(landing.is_some(), || "nobody changes repository metadata".into())?;
             }

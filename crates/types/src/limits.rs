@@ -68,6 +68,11 @@ limits! {
     /// Most bytes of the patterns of one repository's branch protection, and of the branch names of its garbage
     /// collection rules: they are held in memory.
     REPOSITORY_SETTINGS_BYTES_MAX: usize = 64 * 1024, "413";
+    /// Most bytes of title and description of one pull request.
+    PULL_REQUEST_BYTES_MAX: usize = 64 * 1024, "413";
+    /// Most bytes that the pull requests of one repository take, about 600 each and their texts: they are held in
+    /// memory.
+    PULL_REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024, "413";
     /// Longest `Idempotency-Key`: it is remembered for a day.
     IDEMPOTENCY_KEY_BYTES_MAX: usize = 255, "400";
 

@@ -14,6 +14,7 @@ mod login;
 mod ls;
 mod merge;
 mod op;
+mod pr;
 mod protect;
 mod repo;
 mod reset;
@@ -81,6 +82,9 @@ pub enum ClientVerb {
     /// Show what moved branches and tags
     #[command(subcommand)]
     Op(op::Op),
+    /// Ask for a merge, and merge what was asked for
+    #[command(subcommand)]
+    Pr(pr::Pr),
     /// Protect branches, so that only merges change them
     #[command(subcommand)]
     Protect(protect::Protect),
@@ -160,6 +164,7 @@ impl ClientVerb {
             Self::Reset(verb) => verb.run(session).await,
             Self::Undo(verb) => verb.run(session).await,
             Self::Op(verb) => verb.run(session).await,
+            Self::Pr(verb) => verb.run(session).await,
             Self::Protect(verb) => verb.run(session).await,
             Self::Fsck(verb) => verb.run(session).await,
             Self::Backup(verb) => verb.run(session).await,

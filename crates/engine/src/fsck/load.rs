@@ -172,6 +172,11 @@ impl Check {
             Ok(())
         })
         .await?;
+        self.rows(&keys::pulls(uid), |_, value| {
+            state.pulls.keep(tables::decode_pull(value)?);
+            Ok(())
+        })
+        .await?;
         self.rows(&keys::settings(uid), |_, value| {
             state.settings = tables::decode_settings(value)?;
             Ok(())

@@ -1,10 +1,11 @@
 //! Merge, revert and cherry-pick: one three-way merge, three choices of base and source.
 
 use super::commit::check_words;
-use super::train::{Move, Staging, commit_answer};
+use super::train::{Also, Move, Staging, commit_answer};
 use crate::engine::Engine;
 use crate::idempotency::{Begin, Keyed};
-use crate::state::{Branch, Repo};
+use crate::record::Record;
+use crate::state::{Branch, Repo, RepoState};
 use crate::{Actor, CommitInfo, CommitOverrides, Error, Kind, MergeRequest, MergeStrategy, Result};
 use millpond_tree::{NewNodes, Strategy};
 use millpond_types::{BranchName, Commit, CommitId, Metadata, RefExpr, RepositoryName, TreeId, Writer};
@@ -15,6 +16,9 @@ use std::sync::Arc;
 const CONFLICTS_NAMED_MAX: usize = 10;
 /// Metadata key that clients read the strategy from (API-14.3).
 const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
+
+/// Decides what else is to happen together with a merge, whose commit it is told.
+pub(super) type AlsoMerged<'a> = Box<dyn FnOnce(&RepoState, CommitId) -> Result<Vec<Record>> + Send + 'a>;
 
 impl CommitOverrides {
     fn check(&self) -> Result<()> {
@@ -42,14 +46,29 @@ impl Engine {
             Begin::Go(keyed) => keyed,
         };
         let repo = self.repo(repository)?;
-        self.writable(&repo, request.force)?;
-        let branch = self.branch(&repo, destination)?;
+        self.merge_and(actor, &mut keyed, &repo, source, destination, request, None).await
+    }
+
+    /// Merges, together with what `also` decides: both or nothing.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn merge_and(
+        &self,
+        actor: &Actor,
+        keyed: &mut Keyed,
+        repo: &Arc<Repo>,
+        source: &RefExpr,
+        destination: &BranchName,
+        request: MergeRequest,
+        also: Option<AlsoMerged<'_>>,
+    ) -> Result<CommitId> {
+        self.writable(repo, request.force)?;
+        let branch = self.branch(repo, destination)?;
         let train = branch.train.lock().await;
-        let staging = self.clean(&repo, &branch).await?;
-        let (source_id, source_commit) = self.resolve_commit(&repo, source).await?;
+        let staging = self.clean(repo, &branch).await?;
+        let (source_id, source_commit) = self.resolve_commit(repo, source).await?;
         let head = staging.at.head;
-        let base = self.base_of(&repo, head, source_id).await?;
-        let base_tree = self.stored_commit(&repo, &base).await?.tree;
+        let base = self.base_of(repo, head, source_id).await?;
+        let base_tree = self.stored_commit(repo, &base).await?.tree;
         if source_commit.tree == base_tree && !request.allow_empty && !request.force {
             self.journal.barrier().await?;
             return Err(Error::new(
@@ -62,14 +81,14 @@ impl Engine {
             MergeStrategy::SourceWins => (Strategy::SourceWins, "source-wins"),
             MergeStrategy::DestWins => (Strategy::DestWins, "dest-wins"),
         };
-        let (tree, nodes) = self.three_way(&repo, &staging, base_tree, source_commit.tree, strategy).await?;
+        let (tree, nodes) = self.three_way(repo, &staging, base_tree, source_commit.tree, strategy).await?;
         let mut metadata = request.metadata;
         metadata.insert(STRATEGY_KEY.to_owned(), strategy_name.to_owned());
         let message = match request.message {
             text if text.is_empty() => format!("Merge '{source}' into '{destination}'"),
             text => text,
         };
-        let dest_commit = self.stored_commit(&repo, &head).await?;
+        let dest_commit = self.stored_commit(repo, &head).await?;
         let commit = Commit {
             committer: actor.name.clone(),
             message,
@@ -84,10 +103,12 @@ impl Engine {
             },
             parents: if request.squash { vec![head] } else { vec![head, source_id] },
         };
-        let moved = self.land(actor, "merge", &repo, &branch, &mut keyed, staging, &commit, nodes);
+        let id = commit.id();
+        let also = also.map(|also| -> Also<'_> { Box::new(move |state| also(state, id)) });
+        let moved = self.land(actor, "merge", repo, &branch, keyed, staging, &commit, nodes, also);
         drop(train);
         self.settle(moved).await?;
-        Ok(commit.id())
+        Ok(id)
     }
 
     /// Undoes one commit's change with a new commit (API-13.7).
@@ -146,7 +167,7 @@ impl Engine {
         let commit = self
             .next_commit(actor, &repo, &staging, tree, message, overrides.metadata.unwrap_or_default())
             .await?;
-        let moved = self.land(actor, "revert", &repo, &branch, &mut keyed, staging, &commit, nodes);
+        let moved = self.land(actor, "revert", &repo, &branch, &mut keyed, staging, &commit, nodes, None);
         drop(train);
         self.settle(moved).await?;
         Ok(CommitInfo { id: commit.id(), commit })
@@ -197,7 +218,8 @@ impl Engine {
         metadata.insert("cherry-pick-origin".to_owned(), picked_id.to_hex());
         metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
         let commit = self.next_commit(actor, &repo, &staging, tree, message, metadata).await?;
-        let moved = self.land(actor, "cherry-pick", &repo, &branch, &mut keyed, staging, &commit, nodes);
+        let moved =
+            self.land(actor, "cherry-pick", &repo, &branch, &mut keyed, staging, &commit, nodes, None);
         drop(train);
         self.settle(moved).await?;
         Ok(CommitInfo { id: commit.id(), commit })
@@ -333,6 +355,7 @@ impl Engine {
         staging: Staging,
         commit: &Commit,
         nodes: NewNodes,
+        also: Option<Also<'_>>,
     ) -> Result<crate::journal::Ticket> {
         let to = Move {
             new: commit.id(),
@@ -342,6 +365,6 @@ impl Engine {
             working: commit.tree,
             nodes: vec![nodes],
         };
-        self.move_head(actor, verb, repo, branch, keyed, commit_answer(&to.new), to)
+        self.move_head_and(actor, verb, repo, branch, keyed, commit_answer(&to.new), to, also)
     }
 }

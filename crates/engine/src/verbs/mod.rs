@@ -11,6 +11,7 @@ mod list;
 mod log;
 mod merge;
 mod oplog;
+mod pulls;
 mod put;
 mod read;
 mod repositories;

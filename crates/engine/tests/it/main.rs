@@ -14,6 +14,7 @@ mod imports;
 mod model;
 mod objects;
 mod protection;
+mod pulls;
 mod races;
 mod refs;
 mod regressions;

@@ -177,6 +177,16 @@ const CHANGES: &[Change] = &[
     },
     Change {
         method: "POST",
+        path: "/repositories/repo/pulls",
+        body: r#"{"title":"t","source_branch":"dev","destination_branch":"main"}"#,
+        other: (
+            "/repositories/repo/pulls",
+            r#"{"title":"u","source_branch":"dev","destination_branch":"main"}"#,
+        ),
+        between: Some(("POST", "/repositories/repo/branches", r#"{"name":"pulled","source":"main"}"#)),
+    },
+    Change {
+        method: "POST",
         path: "/repositories/repo/tags",
         body: r#"{"id":"v1","ref":"main"}"#,
         other: ("/repositories/repo/tags", r#"{"id":"v2","ref":"main"}"#),

@@ -146,6 +146,7 @@ impl Server {
             "metadata",
             "branch_protection",
             "gc/rules",
+            "pulls",
             "branches",
             "tags",
             "refs/main/objects/ls",
