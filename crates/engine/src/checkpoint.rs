@@ -101,7 +101,7 @@ impl Engine {
             self.forget_completed_uploads(repo, now);
             self.forget_ended_imports(repo, now);
             for branch in repo.state.read().branches.values() {
-                if branch.state.read().memtable.is_empty() {
+                if !branch.state.look(|s| s.has_unfolded()) {
                     continue;
                 }
                 if let Err(error) = self.fold(repo, branch, 1).await {
@@ -290,7 +290,9 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
         for name in &taken.branches {
             let key = keys::branch(uid, name);
             writes.push(match state.branches.get(name) {
-                Some(branch) => Write::Put(key, tables::encode_branch(branch.hidden, &branch.state.read())),
+                Some(branch) => {
+                    Write::Put(key, branch.state.look(|s| tables::encode_branch(branch.hidden, s)))
+                }
                 None => Write::Delete(key),
             });
         }

@@ -504,10 +504,10 @@ fn publish_in(
     let find = |name: &BranchName| repo.state.read().branches.get(name).cloned();
     let mut unsaved = repo.unsaved.write();
     match record {
-        Record::Staged { branch, .. } => {
+        Record::Staged { branch, first_seq, ops, .. } => {
             drop(unsaved);
             if let Some(branch) = find(branch) {
-                branch.state.publish(|s| s.apply(record));
+                branch.state.publish(|s| s.stage_late(*first_seq, ops));
             }
             return;
         }

@@ -112,7 +112,7 @@ impl Engine {
         if let Ok(name) = BranchName::parse(base)
             && let Some(branch) = state.branches.get(&name)
         {
-            return Ok((branch.state.read().head, Some(branch.clone())));
+            return Ok((branch.state.look(|s| s.head), Some(branch.clone())));
         }
         if let Ok(name) = TagName::parse(base)
             && let Some(commit) = state.tags.get(&name)
@@ -193,7 +193,7 @@ impl Engine {
                     format!("'{}$' means uncommitted changes, but a commit is needed here", expr.base),
                 ));
             }
-            Resolved::Branch(branch) => branch.state.read().head,
+            Resolved::Branch(branch) => branch.state.look(|s| s.head),
             Resolved::Commit(id) => id,
         };
         Ok((id, self.stored_commit(repo, &id).await?))

@@ -26,7 +26,17 @@ pub struct Versioned<S> {
     published: RwLock<Arc<S>>,
 }
 
-impl<S: Clone> Versioned<S> {
+/// A part of the state that may put durable changes aside until somebody reads it.
+pub trait Settle {
+    /// Whether nothing is put aside.
+    fn is_settled(&self) -> bool {
+        true
+    }
+    /// Applies what is put aside.
+    fn settle(&mut self) {}
+}
+
+impl<S: Clone + Settle> Versioned<S> {
     /// Both the same.
     pub fn new(state: S) -> Self {
         Self { tentative: Mutex::new(state.clone()), published: RwLock::new(Arc::new(state)) }
@@ -38,7 +48,18 @@ impl<S: Clone> Versioned<S> {
     }
     /// What is durable now.
     pub fn read(&self) -> Arc<S> {
-        self.published.read().clone()
+        let published = self.published.read();
+        if published.is_settled() {
+            return published.clone();
+        }
+        drop(published);
+        let mut published = self.published.write();
+        Arc::make_mut(&mut published).settle();
+        published.clone()
+    }
+    /// Asks what is durable now something that does not depend on what is put aside.
+    pub fn look<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.published.read())
     }
     /// Applies a durable change. Only the journal's committer and recovery call this.
     pub fn publish(&self, change: impl FnOnce(&mut S)) {
@@ -46,7 +67,7 @@ impl<S: Clone> Versioned<S> {
     }
     /// Makes the tentative state equal to the published one, after recovery.
     pub fn settle(&self) {
-        *self.tentative.lock() = (**self.published.read()).clone();
+        *self.tentative.lock() = (*self.read()).clone();
     }
 }
 
@@ -73,6 +94,9 @@ pub struct BranchState {
     pub working: TreeId,
     /// Staged changes after `folded_seq`.
     pub memtable: Memtable,
+    /// Durable changes that are to go into `memtable` when it is next read. While a branch is only written to, a
+    /// fold comes first, and they need never be put in order.
+    late: Vec<(u64, StagedOp)>,
     /// Branch sequence of the next staged change; starts at 1.
     pub next_seq: u64,
     /// See `working`.
@@ -89,6 +113,7 @@ impl BranchState {
             head_tree: tree,
             working: tree,
             memtable: Memtable::new(),
+            late: Vec::new(),
             next_seq: 1,
             folded_seq: 0,
             deleted: false,
@@ -98,6 +123,17 @@ impl BranchState {
     /// Nothing staged at all, not even a change without effect.
     pub fn is_clean(&self) -> bool {
         self.memtable.is_empty() && self.working == self.head_tree
+    }
+
+    /// Whether a change is staged that is not in `working`; may be asked of a state that is not settled.
+    pub fn has_unfolded(&self) -> bool {
+        !self.memtable.is_empty() || !self.late.is_empty()
+    }
+
+    /// Puts staged changes aside for the next reader.
+    pub fn stage_late(&mut self, first_seq: u64, ops: &[StagedOp]) {
+        self.late.extend((first_seq..).zip(ops.iter().cloned()).filter(|(seq, _)| *seq > self.folded_seq));
+        self.next_seq = self.next_seq.max(first_seq + ops.len() as u64);
     }
 
     /// Applies a record about this branch.
@@ -132,6 +168,7 @@ impl BranchState {
         self.working = working;
         self.folded_seq = upto_seq;
         self.next_seq = self.next_seq.max(upto_seq + 1);
+        self.late.retain(|(seq, _)| *seq > upto_seq);
         if upto_seq + 1 >= self.next_seq {
             self.memtable = Memtable::new();
         } else {
@@ -141,6 +178,17 @@ impl BranchState {
                 .filter(|(_, s)| s.seq > upto_seq)
                 .map(|(p, s)| (p.clone(), s.clone()))
                 .collect();
+        }
+    }
+}
+
+impl Settle for BranchState {
+    fn is_settled(&self) -> bool {
+        self.late.is_empty()
+    }
+    fn settle(&mut self) {
+        for (seq, (path, value)) in std::mem::take(&mut self.late) {
+            self.memtable.insert(path, Staged { seq, value });
         }
     }
 }
@@ -209,6 +257,8 @@ pub struct RepoState {
     /// Unpublished: refuse everything.
     pub deleted: bool,
 }
+
+impl Settle for RepoState {}
 
 impl RepoState {
     /// Applies a record about refs, settings or uploads. `branch` is the new branch of `BranchCreated`.
@@ -350,6 +400,8 @@ impl Repo {
         self.state.read().info.clone()
     }
 }
+
+impl Settle for RootState {}
 
 /// All repositories.
 #[derive(Clone, Default)]

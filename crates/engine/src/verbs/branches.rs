@@ -114,7 +114,7 @@ impl Engine {
     /// One branch.
     pub fn get_branch(&self, repository: &RepositoryName, name: &BranchName) -> Result<BranchInfo> {
         let branch = self.branch(&*self.repo(repository)?, name)?;
-        let commit = branch.state.read().head;
+        let commit = branch.state.look(|s| s.head);
         Ok(BranchInfo { name: name.clone(), commit, hidden: branch.hidden })
     }
 
@@ -134,7 +134,7 @@ impl Engine {
             |_, branch| show_hidden || !branch.hidden,
             |_, branch| BranchInfo {
                 name: branch.name.clone(),
-                commit: branch.state.read().head,
+                commit: branch.state.look(|s| s.head),
                 hidden: branch.hidden,
             },
         ))

@@ -302,7 +302,7 @@ impl Engine {
         let mut progress = match import.progress {
             Some(progress) => (*progress).clone(),
             None => {
-                let base = branch.state.read().head_tree;
+                let base = branch.state.look(|s| s.head_tree);
                 // An import into everything replaces everything: nothing of the base is looked at.
                 let tree = if drops.all() { TreeId::EMPTY } else { base };
                 let (time, upto) = (self.clock.now(), Bytes::new());
