@@ -3,7 +3,7 @@
 //! It does not know about operations or failures of verbs.
 
 use crate::error::{Handled, Refusal};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -70,12 +70,16 @@ pub fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// The whole request body, of at most `bytes_max` bytes (413 beyond).
+///
+/// One that says that it is larger is not asked for a single byte: asking takes memory for all of it.
 pub async fn read(body: Body, bytes_max: usize) -> Handled<Bytes> {
+    let too_large = || Refusal::too_large(format!("the request body has more than {bytes_max} bytes"));
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
     match Limited::new(body, bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Refusal::too_large(format!("the request body has more than {bytes_max} bytes")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(Refusal::invalid(format!("the request body could not be read: {error}"))),
     }
 }
@@ -138,6 +142,25 @@ fn without_lone_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body::{Frame, SizeHint};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// Six bytes that never come.
+    struct Promised;
+    impl HttpBody for Promised {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            panic!("it must not be asked")
+        }
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(6)
+        }
+    }
 
     #[test]
     fn lenient_where_the_reference_is() {
@@ -171,6 +194,7 @@ mod tests {
     async fn a_body_has_a_limit() {
         assert_eq!(read(Body::from("12345"), 5).await.unwrap(), "12345");
         assert_eq!(read(Body::from("123456"), 5).await.unwrap_err().status, 413);
+        assert_eq!(read(Body::new(Promised), 5).await.unwrap_err().status, 413, "not asked for a byte");
     }
 
     #[test]

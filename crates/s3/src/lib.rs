@@ -32,18 +32,17 @@ use bytes::Bytes;
 use call::Call;
 use error::{S3Error, S3Result, Subject};
 use futures::stream::{BoxStream, StreamExt};
-use http::header::{CONNECTION, EXPECT, SERVER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::header::SERVER;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Body;
 use http_body_util::BodyDataStream;
-use millpond_service::limits::{IDEMPOTENCY_KEY_BYTES_MAX, UNWANTED_BYTES_MAX, UNWANTED_SECONDS_MAX};
+use millpond_service::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use millpond_service::{Caller, ClientAddress, Service};
 use payload::Payload;
 use query::Query;
 use response::Response;
 use route::Operation;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How the door is reached.
 #[derive(Debug, Clone)]
@@ -110,14 +109,11 @@ impl Door {
             region: self.region.clone(),
             signing_keys: self.signing_keys.clone(),
         };
-        let mut progress = Progress::default();
+        let mut operation = None;
         let source = BodyDataStream::new(body).map(|item| item.map_err(Into::into)).boxed();
         let outcome = match unreadable {
-            Some(error) => {
-                progress.leave(source, &call).await;
-                Err(error)
-            }
-            None => serve(&mut call, source, &mut progress).await,
+            Some(error) => Err(error),
+            None => serve(&mut call, source, &mut operation).await,
         };
         let mut response = outcome.unwrap_or_else(|error| refuse(error, &call));
         let headers = response.headers_mut();
@@ -125,10 +121,7 @@ impl Door {
             headers.insert(HeaderName::from_static("x-amz-request-id"), id);
         }
         headers.insert(SERVER, HeaderValue::from_static("Millpond"));
-        if progress.close && call.parts.version <= Version::HTTP_11 {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(operation) = progress.operation {
+        if let Some(operation) = operation {
             response.extensions_mut().insert(OperationName(operation.name()));
         }
         response
@@ -144,53 +137,15 @@ fn idempotency_key(headers: &HeaderMap) -> S3Result<Option<String>> {
     }
 }
 
-/// What became of a request, besides its answer.
-#[derive(Default)]
-struct Progress {
-    operation: Option<Operation>,
-    /// The connection cannot be used again: what the client would send next is unknown.
-    close: bool,
-}
-
-impl Progress {
-    /// Deals with a body that nobody has begun to read. With `Expect: 100-continue` nothing is under way, and
-    /// asking for it now would be a lie. Keeping the connection would be worse: the client may leave the body
-    /// out, and the HTTP layer would take the first bytes of its next request for it.
-    async fn leave(&mut self, source: Source, call: &Call) {
-        self.close = call.parts.headers.contains_key(EXPECT) || !drain(source).await;
-    }
-}
-
 type Source = BoxStream<'static, Result<Bytes, BoxError>>;
 
-async fn serve(call: &mut Call, source: Source, progress: &mut Progress) -> S3Result<Response> {
-    let (mode, signer) = match authenticate(call).await {
-        Ok(authenticated) => authenticated,
-        Err(error) => {
-            progress.leave(source, call).await;
-            return Err(error);
-        }
-    };
-    let mut payload = match Payload::new(source, mode, signer, &call.parts.headers) {
-        Ok(payload) => payload,
-        Err((error, source)) => {
-            progress.leave(source, call).await;
-            return Err(error);
-        }
-    };
-    let outcome = match Operation::of(&call.parts.method, &call.place, &call.query, &call.parts.headers) {
-        Ok(operation) => {
-            progress.operation = Some(operation);
-            operation.run(call, &mut payload).await
-        }
-        Err(error) => Err(error),
-    };
-    if !payload.is_begun() {
-        progress.leave(payload.into_source(), call).await;
-    } else if outcome.is_err() {
-        progress.close = !drain(payload.into_source()).await;
-    }
-    outcome
+/// `operation`: set as soon as it is known. What is left of the body is the listener's affair.
+async fn serve(call: &mut Call, source: Source, operation: &mut Option<Operation>) -> S3Result<Response> {
+    let (mode, signer) = authenticate(call).await?;
+    let mut payload = Payload::new(source, mode, signer, &call.parts.headers)?;
+    let found = Operation::of(&call.parts.method, &call.place, &call.query, &call.parts.headers)?;
+    *operation = Some(found);
+    found.run(call, &mut payload).await
 }
 
 /// The guard, the key, the signature. Sets the caller.
@@ -206,21 +161,6 @@ async fn authenticate(call: &mut Call) -> S3Result<(auth::PayloadMode, auth::Chu
         call::unhoist(&mut call.parts.headers, &call.query);
     }
     Ok((payload, signer))
-}
-
-/// Reads what a refused client is still sending, within limits; whether it came to an end. A server that closes
-/// on unread bytes resets the connection, and the client never sees the answer.
-async fn drain(mut source: Source) -> bool {
-    let reading = async {
-        let mut left = UNWANTED_BYTES_MAX;
-        while let Some(item) = source.next().await {
-            let rest = item.ok().and_then(|bytes| left.checked_sub(bytes.len()));
-            let Some(rest) = rest else { return false };
-            left = rest;
-        }
-        true
-    };
-    tokio::time::timeout(Duration::from_secs(UNWANTED_SECONDS_MAX), reading).await.unwrap_or(false)
 }
 
 fn refuse(error: S3Error, call: &Call) -> Response {

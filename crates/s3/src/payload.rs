@@ -22,7 +22,6 @@ const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 pub(crate) struct Payload {
     source: BoxStream<'static, Result<Bytes, BoxError>>,
     pending: Bytes,
-    begun: bool,
     size: Option<u64>,
     received: u64,
     framing: Framing,
@@ -43,30 +42,17 @@ enum Chunk {
 }
 
 impl Payload {
-    /// A body whose request was authenticated. Reads nothing yet; gives the source back when the headers
-    /// contradict themselves.
+    /// A body whose request was authenticated. Reads nothing yet.
     pub fn new(
         source: BoxStream<'static, Result<Bytes, BoxError>>,
         mode: PayloadMode,
         signer: ChunkSigner,
         headers: &HeaderMap,
-    ) -> Result<Self, (S3Error, BoxStream<'static, Result<Bytes, BoxError>>)> {
+    ) -> S3Result<Self> {
         let announced = trailer_names(headers);
-        let (size, framing) = match framing(mode, signer, headers, &announced) {
-            Ok(framing) => framing,
-            Err(error) => return Err((error, source)),
-        };
+        let (size, framing) = framing(mode, signer, headers, &announced)?;
         let trailers = Vec::new();
-        Ok(Self {
-            source,
-            pending: Bytes::new(),
-            begun: false,
-            size,
-            received: 0,
-            framing,
-            announced,
-            trailers,
-        })
+        Ok(Self { source, pending: Bytes::new(), size, received: 0, framing, announced, trailers })
     }
 
     /// Bytes of content that the sender announced; S3 demands it of uploads.
@@ -132,16 +118,6 @@ impl Payload {
             all.extend_from_slice(&bytes);
         }
         Ok(all.into())
-    }
-
-    /// Whether anything was asked of the source.
-    pub fn is_begun(&self) -> bool {
-        self.begun
-    }
-
-    /// What has not been read, raw.
-    pub fn into_source(self) -> BoxStream<'static, Result<Bytes, BoxError>> {
-        self.source
     }
 
     async fn next_plain(&mut self) -> S3Result<Option<Bytes>> {
@@ -269,7 +245,6 @@ impl Payload {
     /// Makes sure that there are pending bytes; false at the end of the source.
     async fn fill(&mut self) -> S3Result<bool> {
         while self.pending.is_empty() {
-            self.begun = true;
             match self.source.next().await {
                 Some(Ok(bytes)) => self.pending = bytes,
                 Some(Err(error)) => {

@@ -115,8 +115,8 @@ limits! {
     XML_DEPTH_MAX: usize = 8, "400 `MalformedXML`";
     /// Most bytes of headers of one part of `multipart/form-data`.
     FORM_HEADERS_BYTES_MAX: usize = 16 * 1024, "400";
-    /// Longest chunk header or trailer line of `aws-chunked`.
-    CHUNK_LINE_BYTES_MAX: usize = 4096, "400 `IncompleteBody`";
+    /// Longest chunk header or trailer line of `aws-chunked`, and of HTTP/1's own chunks.
+    CHUNK_LINE_BYTES_MAX: usize = 4096, "400 `IncompleteBody`; HTTP/1: the connection is closed";
     /// Most trailer lines of `aws-chunked`.
     TRAILERS_MAX: usize = 32, "400 `MalformedTrailerError`";
 
@@ -150,6 +150,9 @@ limits! {
     UNWANTED_BYTES_MAX: usize = 1024 * 1024, "the connection is closed";
     /// How long that may take, in seconds.
     UNWANTED_SECONDS_MAX: u64 = 2, "the connection is closed";
+    /// One connection may hold one in so many of the places for requests and of the memory for bodies: HTTP/2 has many
+    /// requests on one.
+    CONNECTION_SHARE: usize = 4, "503; S3 `SlowDown`";
     /// Memory that the body of one request takes at most, in bytes: a small object until its hash is known, or pieces
     /// of a large one on their way to disk.
     BODY_HELD_BYTES_MAX: u64 = 2 * 1024 * 1024, "-";

@@ -2,8 +2,10 @@
 //! their end.
 
 use super::activity::Running;
+use super::admission::{NoRoom, Room};
 use super::bounds::Bounds;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -44,14 +46,20 @@ impl fmt::Display for TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-/// A request body that fails with [`TooSlow`] instead of waiting for ever, and counts its bytes. Dropped before
-/// its end, it is read on for a while and thrown away.
+/// A request body that fails with [`TooSlow`] instead of waiting for ever, takes memory before it takes bytes, and
+/// counts them. Dropped before its end, it is read on for a while and thrown away.
 ///
 /// Only time in which *we* wait for the client counts, so a server that is slow to take data cuts nobody.
 pub struct RequestBody<B: Source> {
     /// There until it is dropped.
     body: Option<B>,
     received: Arc<AtomicU64>,
+    /// Where it gets its memory, once it was let in.
+    room: Option<Arc<Room>>,
+    /// Memory it has, in bytes.
+    held: u64,
+    /// The wait for more, and how much it will have then.
+    entering: Option<(BoxFuture<'static, Result<(), NoRoom>>, u64)>,
     pace: Pace,
     expects_continue: bool,
     begun: Arc<AtomicBool>,
@@ -89,6 +97,9 @@ impl<B: Source> RequestBody<B> {
         Self {
             body: Some(body),
             received,
+            room: None,
+            held: 0,
+            entering: None,
             pace,
             expects_continue,
             begun: Arc::default(),
@@ -97,6 +108,32 @@ impl<B: Source> RequestBody<B> {
             waited: Duration::ZERO,
             bytes_in_window: 0,
             timer: None,
+        }
+    }
+
+    /// The same, taking memory there as it is read.
+    pub fn within(mut self, room: Arc<Room>) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    /// Ready when there is memory for what comes next.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoRoom>> {
+        loop {
+            let (Some(room), Some(body)) = (&self.room, &self.body) else { return Poll::Ready(Ok(())) };
+            if let Some((entering, will_hold)) = &mut self.entering {
+                ready!(entering.as_mut().poll(cx))?;
+                self.held = *will_hold;
+                self.entering = None;
+            }
+            let needed = match body.is_end_stream() {
+                true => 0,
+                false => Room::needed(self.received.load(Ordering::Relaxed), body.size_hint().upper()),
+            };
+            if needed <= self.held {
+                return Poll::Ready(Ok(()));
+            }
+            self.entering = Some((Box::pin(room.clone().take(needed - self.held)), needed));
         }
     }
 
@@ -162,7 +199,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.begun.store(true, Ordering::Relaxed);
-        let frame = ready!(self.poll_watched(cx));
+        let frame = match ready!(self.poll_room(cx)) {
+            Ok(()) => ready!(self.poll_watched(cx)),
+            Err(no_room) => Some(Err(no_room.into())),
+        };
         self.is_over |= !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }

@@ -5,10 +5,7 @@
 //!
 //! It judges nothing else. Whatever it does not understand the library refuses; it then stops following.
 
-use millpond_types::limits::HEAD_BYTES_MAX;
-
-/// Longest line of chunked framing; the sizes are short, extensions are not used.
-const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
+use millpond_types::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// What the bytes so far are.
 #[derive(Debug, PartialEq, Eq)]

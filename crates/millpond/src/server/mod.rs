@@ -159,7 +159,8 @@ impl Accepted {
         let Self { stream, peer, tls, over, requests, bounds, mut stopped } = self;
         stream.set_nodelay(true)?;
         let (suspicion, activity) = (Arc::default(), Arc::default());
-        let connection = Connection { peer, secure: false, over, suspicion, activity };
+        let share = requests.admission.share();
+        let connection = Connection { peer, secure: false, over, suspicion, activity, share };
         let Some(tls) = tls else { return serve_stream(stream, connection, requests, bounds, stopped).await };
         let opening = async {
             if speaks_tls(&stream).await? {

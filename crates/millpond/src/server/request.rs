@@ -1,7 +1,7 @@
 //! One request: sorted to its door, guarded against panics, counted and logged when its response has ended.
 
 use super::activity::{Activity, Running};
-use super::admission::{Admission, Place};
+use super::admission::{Admission, Full, Place, Share};
 use super::body::{BoxError, Ending, Observed, Pace, RequestBody, ResponseBody, full};
 use super::client::TrustedProxies;
 use super::guard::{Suspect, Suspicion};
@@ -11,7 +11,6 @@ use crate::machine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond_service::ClientAddress;
@@ -91,6 +90,8 @@ pub struct Connection {
     pub suspicion: Arc<Suspicion>,
     /// What happens on it.
     pub activity: Arc<Activity>,
+    /// What it may hold.
+    pub share: Share,
 }
 
 /// The body that goes out.
@@ -198,14 +199,17 @@ impl Requests {
         } else if connection.over {
             return (door, busy(door, "connections"), None);
         } else {
-            let bytes = if body.is_end_stream() { 0 } else { body.size_hint().upper().unwrap_or(u64::MAX) };
-            match self.admission.place(&head.method, bytes).await {
+            match self.admission.place(&connection.share, &head.method) {
                 Ok(place) => Some(place),
                 Err(full) => return (door, busy(door, full.as_str()), None),
             }
         };
         let client = self.trusted_proxies.client(connection.peer.ip(), &head.headers);
         head.extensions.insert(ClientAddress(client));
+        let body = match &place {
+            Some(place) => body.within(place.room()),
+            None => body,
+        };
         let request = Request::from_parts(head, body);
         let answer = if door == Door::S3 { self.doors.s3(request) } else { self.doors.http(request) };
         // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the
@@ -216,6 +220,11 @@ impl Requests {
             tracing::error!(door = door.name(), message, "a request caused a panic");
             failure(door)
         });
+        // To the door it was a body that broke off.
+        let is_full = place.as_ref().is_some_and(|place| place.room().was_full());
+        if is_full && !response.status().is_success() {
+            return (door, busy(door, Full::Memory.as_str()), place);
+        }
         (door, response, place)
     }
 

@@ -4,6 +4,7 @@
 use super::tests::{Running, get, start_with};
 use super::tls::tests::write_certificate;
 use super::*;
+use millpond_types::limits::{BODY_HELD_BYTES_MAX, CONNECTION_SHARE};
 use std::pin::Pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -144,6 +145,16 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// `POST /` of so many bytes, or of nobody knows how many, without one of them.
+fn promise(stream: u32, bytes: Option<usize>) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86, 0x84, 0x01, 1, b'a'];
+    if let Some(length) = bytes.map(|bytes| bytes.to_string()) {
+        block.extend([0x0f, 0x0d, u8::try_from(length.len()).expect("short")]);
+        block.extend(length.as_bytes());
+    }
+    frame(HEADERS, 0x4, stream, &block)
+}
+
 /// `GET path`, whole: static table entries for method and scheme, literals for path and authority.
 fn request(stream: u32, path: &str) -> Vec<u8> {
     let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).expect("short")];
@@ -156,22 +167,62 @@ fn preface(settings: &[u8]) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, settings).as_slice()].concat()
 }
 
-/// Answers pings and takes frames until the server ends the connection; their kinds and payloads.
+/// Takes one frame: kind and payload. None when the server has ended the connection.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    if head[3] == PING && head[4] == 0 {
+        stream.write_all(&frame(PING, 1, 0, &payload)).await.ok()?;
+    }
+    Some((head[3], payload))
+}
+
+/// Takes frames until the server ends the connection.
 async fn frames(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
     let mut all = Vec::new();
-    loop {
-        let mut head = [0; 9];
-        if stream.read_exact(&mut head).await.is_err() {
-            return all;
+    while let Some(frame) = next_frame(stream).await {
+        all.push(frame);
+    }
+    all
+}
+
+/// One client asks for all there is, and sends nothing of what it has promised.
+#[tokio::test]
+async fn one_connection_cannot_hold_all_places_and_all_memory() {
+    const REQUESTS_MAX: usize = 16;
+    for promised in [Some(1 << 30), None] {
+        let body_memory_bytes = CONNECTION_SHARE * BODY_HELD_BYTES_MAX as usize;
+        let bounds = Bounds { requests_max: REQUESTS_MAX, body_memory_bytes, ..Bounds::default() };
+        let server = start_with(None, bounds).await;
+        let mut hostile = server.connect().await;
+        let all = (0..STREAMS_MAX).flat_map(|number| promise(number * 2 + 1, promised));
+        hostile.write_all(&[preface(&[]), all.collect()].concat()).await.expect("sent");
+        // It has all it will ever have once it was told no for the rest.
+        let mut refused = 0;
+        while refused < STREAMS_MAX as usize - REQUESTS_MAX / CONNECTION_SHARE {
+            let (kind, _) = next_frame(&mut hostile).await.expect("still open");
+            refused += usize::from(kind == HEADERS);
         }
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-        if stream.read_exact(&mut payload).await.is_err() {
-            return all;
+        // The rest of the memory is for others, all of it at the same time.
+        let body = "x".repeat(BODY_HELD_BYTES_MAX as usize - 1);
+        let put = format!(
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        let mut others = Vec::new();
+        for _ in 1..CONNECTION_SHARE {
+            let mut other = server.connect().await;
+            other.write_all(put.as_bytes()).await.expect("sent");
+            // It has its memory when it may go on.
+            other.read_exact(&mut [0; 25]).await.expect("100 Continue");
+            others.push(other);
         }
-        if head[3] == PING && head[4] == 0 && stream.write_all(&frame(PING, 1, 0, &payload)).await.is_err() {
-            return all;
+        for mut other in others {
+            other.write_all(body.as_bytes()).await.expect("sent");
+            assert!(until_the_end(&mut other).await.starts_with(b"HTTP/1.1 200"));
         }
-        all.push((head[3], payload));
     }
 }
 

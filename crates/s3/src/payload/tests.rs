@@ -27,7 +27,7 @@ fn payload(
 ) -> Payload {
     match Payload::new(source, mode, signer(), headers) {
         Ok(payload) => payload,
-        Err((error, _)) => panic!("{}", error.message),
+        Err(error) => panic!("{}", error.message),
     }
 }
 
@@ -50,7 +50,7 @@ async fn outcome(
             raw.chunks(piece.min(raw.len().max(1))).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let source = futures::stream::iter(pieces).boxed();
         let result = async {
-            let mut payload = Payload::new(source, mode, signer(), headers).map_err(|(error, _)| error)?;
+            let mut payload = Payload::new(source, mode, signer(), headers)?;
             let mut body = Vec::new();
             while let Some(bytes) = payload.next().await? {
                 assert!(!bytes.is_empty());

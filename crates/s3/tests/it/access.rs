@@ -78,21 +78,6 @@ async fn what_is_not_offered() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_send_is_told_that_the_connection_ends() {
-    let server = Server::with_repository().await;
-    server.put("/repo/main/a", "1").await.expect(200);
-    let put = |expect: bool| {
-        let mut request = server.call("PUT", "/repo/main/a").header("if-none-match", "*").body("2");
-        if expect {
-            request = request.header("expect", "100-continue");
-        }
-        server.send(request.signed(NOW, SECRET))
-    };
-    assert_eq!(put(true).await.refused(412, "PreconditionFailed").header("connection"), "close");
-    assert_eq!(put(false).await.refused(412, "PreconditionFailed").header("connection"), "");
-}
-
-#[tokio::test]
 async fn an_idempotency_key_has_a_length() {
     let server = Server::with_repository().await;
     for (length, fits) in [(0, false), (1, true), (255, true), (256, false)] {
