@@ -10,11 +10,11 @@ SEED ?= $(SEEDS)
 # Objects of each run, and of each tree measured alone, of `make growth`.
 SIZES ?= 1e5,1e6,1e7
 TREES ?= 1e5,1e6,1e7,1e8
-# Seconds of `make fuzz` (each target), and which target.
+# Seconds of `make overload` and `make fuzz` (each target), and which target.
 T ?= 60
 TARGET ?= fuzz_
 
-.PHONY: help run test bench growth crash powercut sickdisk check sim history flips fuzz
+.PHONY: help run test bench growth crash powercut sickdisk overload check sim history flips fuzz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ sickdisk: ## let the first N of each kind of write and sync fail, then fill a di
 	@scripts/system-packages
 	cargo build --locked --release --package millpond --package millpond-bench
 	target/release/millpond-bench sickdisk --rounds $(N) $(ARGS)
+
+overload: ## ten times as many clients as the server takes on, for T seconds: no promise broken, memory bounded (T=60)
+	@scripts/system-packages
+	cargo build --locked --release --package millpond
+	MILLPOND_BIN=$(CURDIR)/target/release/millpond MILLPOND_OVERLOAD_SECONDS=$(T) \
+		cargo test --locked --package millpond --test it overload -- --nocapture
 
 sim: ## run the engine under simulated trouble (SEEDS=0..5000, or SEED=1234 to see one)
 	cargo run --quiet --locked --profile sim --package millpond-sim -- $(SEED)

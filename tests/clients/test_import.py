@@ -211,6 +211,17 @@ def test_unknown_names(http_server, http_repository):
         assert server.api(method, "/repositories/no-such-repo/branches/main/import?id=x")[0] == 404
 
 
+def test_an_import_belongs_to_its_branch(http_server, http_repository):
+    server, repo = http_server, http_repository
+    repo.branch("other").create("main")
+    status, answer = start(server, repo, creation())
+    assert status == 202
+    for method in ("GET", "DELETE"):
+        path = f"/repositories/{repo.id}/branches/other/import?id={answer['id']}"
+        assert server.api(method, path)[0] == 404
+    assert ended(server, repo, answer["id"])["completed"]
+
+
 def test_a_dirty_branch_fails_and_an_empty_import_commits(http_server, http_repository):
     server, repo = http_server, http_repository
     status, answer = start(server, repo, creation())

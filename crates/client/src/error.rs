@@ -93,6 +93,7 @@ impl Error {
             Self::Unreadable { .. } => Kind::Unreadable,
             Self::Refused(refusal) => match refusal.status {
                 401 => Kind::Denied,
+                403 if refusal.code.as_deref() == Some("denied") => Kind::Denied,
                 403 | 412 | 428 => Kind::Precondition,
                 404 | 410 => Kind::NotFound,
                 409 => Kind::Conflict,

@@ -78,8 +78,11 @@ impl Refusal {
         response
     }
 
-    /// The answer of Millpond's own API: RFC 9457.
-    pub fn into_problem(self) -> Response {
+    /// The answer of Millpond's own API: RFC 9457. Somebody known who may not is 403 here.
+    pub fn into_problem(mut self) -> Response {
+        if self.code == "denied" {
+            self.status = StatusCode::FORBIDDEN;
+        }
         #[derive(Serialize)]
         struct Problem<'a> {
             r#type: String,
@@ -242,5 +245,6 @@ mod tests {
         let response = Refusal::not_found("no such branch").into_problem();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.status(), 404);
+        assert_eq!(Refusal::from(Error::new(Kind::Denied, "no")).into_problem().status(), 403);
     }
 }

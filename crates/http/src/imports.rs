@@ -42,8 +42,8 @@ pub async fn start(mut call: Call) -> Handled {
     Ok(json::reply(StatusCode::ACCEPTED, &ImportCreationResponse { id }))
 }
 
-/// `GET /repositories/{repository}/branches/{branch}/import`: which branch the import is of does not count
-/// (API-20.3).
+/// `GET /repositories/{repository}/branches/{branch}/import`: of an import of that branch. lakeFS does not
+/// compare the branch (API-20.3); here it is what the caller is authorized for.
 pub async fn status(call: Call) -> Handled {
     let (repo, branch) = (call.repository()?, branch(&call)?);
     let info = call.service.import_status(&call.caller, &repo, &branch, call.text("id")).await?;

@@ -1,7 +1,8 @@
 //! Checks and backups: long work whose answer is a stream of JSON lines.
 //!
 //! Each line is an object with one member: `progress` (twice a second), `defect` or `source` (each as it is found:
-//! damage here; an imported object that is gone or changed), and at the end `report`, or `error` with a message. A client that goes away ends the work.
+//! damage here; an imported object that is gone or changed), and at the end `report`, or `error` with a message. What can
+//! be refused is refused before the first line. A client that goes away ends the work.
 
 use crate::call::Call;
 use crate::error::Handled;
@@ -30,25 +31,16 @@ pub(crate) async fn fsck(call: Call) -> Handled {
     // One reader, so that the others of the server have the rest of the machine.
     let request = FsckRequest { repository, quick: call.flag("quick"), parallel: 1, origin: None };
     let watch = Watch::new();
-    let work = {
-        let (service, caller, watch) = (call.service.clone(), call.caller.clone(), watch.clone());
-        async move { service.fsck(&caller, request, watch).await.map(|report| fsck_report(&report)) }
-    };
-    Ok(lines(watch, work))
+    let checking = call.service.fsck(&call.caller, request, watch.clone())?;
+    Ok(lines(&call, watch, async move { checking.await.map(|report| fsck_report(&report)) }))
 }
 
 /// `POST /backup`
 pub(crate) async fn backup(mut call: Call) -> Handled {
     let order: BackupOrder = call.message()?;
     let watch = Watch::new();
-    let work = {
-        let (service, caller, watch) = (call.service.clone(), call.caller.clone(), watch.clone());
-        async move {
-            let report = service.backup(&caller, &order.directory, watch).await;
-            report.map(|report| backup_report(&report))
-        }
-    };
-    Ok(lines(watch, work))
+    let copying = call.service.backup(&call.caller, &order.directory, watch.clone()).await?;
+    Ok(lines(&call, watch, async move { copying.await.map(|report| backup_report(&report)) }))
 }
 
 /// Ends the work when nobody listens any more.
@@ -64,6 +56,7 @@ struct Lines {
     watch: Arc<Watch>,
     running: Option<Running>,
     waiting: VecDeque<Value>,
+    request_id: String,
 }
 
 impl Lines {
@@ -81,9 +74,13 @@ impl Lines {
                     self.running = None;
                     self.waiting.push_back(match outcome {
                         Ok(Ok(report)) => json!({"report": report}),
-                        Ok(Err(error)) => json!({"error": error.message}),
+                        Ok(Err(error)) => {
+                            let (request_id, message) = (&self.request_id, &error.message);
+                            tracing::error!(request_id, message, "a check or backup failed");
+                            json!({"error": error.message})
+                        }
                         Err(error) => {
-                            tracing::error!(%error, "a check or backup ended without an answer");
+                            tracing::error!(request_id = self.request_id, %error, "a check or backup ended without an answer");
                             json!({"error": "it ended without an answer; the server's log says more"})
                         }
                     });
@@ -93,9 +90,14 @@ impl Lines {
     }
 }
 
-fn lines(watch: Arc<Watch>, work: impl Future<Output = Result<Value>> + Send + 'static) -> Response {
+fn lines(
+    call: &Call,
+    watch: Arc<Watch>,
+    work: impl Future<Output = Result<Value>> + Send + 'static,
+) -> Response {
     let running = Some(Running(tokio::spawn(work)));
-    let lines = Lines { watch, running, waiting: VecDeque::new() };
+    let request_id = call.caller.request_id.clone();
+    let lines = Lines { watch, running, waiting: VecDeque::new(), request_id };
     let mut response = Response::new(Body::from_stream(futures::stream::unfold(lines, Lines::next)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));

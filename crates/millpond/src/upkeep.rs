@@ -309,8 +309,9 @@ impl BackupPlaces for Places {
                  (--backup-directory, MILLPOND_BACKUP)",
             ));
         }
+        // What stands in the way is the caller's to know: another directory, or another disk.
         let open = || BackupFolder::new(path)?.stores();
-        open().map_err(|error| Error::new(Kind::Internal, format!("cannot open the backup: {error:#}")))
+        open().map_err(|error| Error::new(Kind::Invalid, format!("cannot open the backup: {error:#}")))
     }
 }
 
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!(kind(allowed.join("../else/one")), Kind::Invalid);
         assert_eq!(kind("relative".into()), Kind::Invalid);
         assert_eq!(kind(data.join("inside")), Kind::Denied, "inside the data");
-        assert_eq!(kind(allowed.clone()), Kind::Internal, "not empty and no backup");
+        assert_eq!(kind(allowed.clone()), Kind::Invalid, "not empty and no backup");
         assert_eq!(
             Places { allowed: vec![], data }.open("/tmp/x").map(drop).expect_err("no").kind,
             Kind::Denied

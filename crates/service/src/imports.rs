@@ -2,7 +2,7 @@
 
 use crate::gate::{Caller, Service};
 use millpond_auth::{Action, Resource};
-use millpond_engine::{Error, ImportInfo, ImportRequest, Kind, Result};
+use millpond_engine::{Engine, Error, ImportInfo, ImportRequest, Kind, Result, Thing};
 use millpond_types::{BranchName, ObjectPath, RepositoryName};
 
 impl Service {
@@ -40,7 +40,7 @@ impl Service {
         id: &str,
     ) -> Result<ImportInfo> {
         let p = self.permit(caller, &[(Action::ReadBranch, Resource::Branch(repo, branch.as_str()))])?;
-        p.engine.import_status(repo, id).await
+        status_on(&p.engine, repo, branch, id).await
     }
 
     /// Ends an import that has not ended.
@@ -52,6 +52,22 @@ impl Service {
         id: &str,
     ) -> Result<()> {
         let p = self.permit(caller, &[(Action::ImportCancel, Resource::Branch(repo, branch.as_str()))])?;
+        status_on(&p.engine, repo, branch, id).await?;
         p.engine.import_cancel(&p.actor, repo, id).await
     }
+}
+
+/// The import, if it is one of this branch: for that one the caller was authorized.
+async fn status_on(
+    engine: &Engine,
+    repo: &RepositoryName,
+    branch: &BranchName,
+    id: &str,
+) -> Result<ImportInfo> {
+    let info = engine.import_status(repo, id).await?;
+    if info.branch != *branch {
+        let message = format!("import '{id}' not found on branch '{}'", branch.as_str());
+        return Err(Error::new(Kind::NotFound(Thing::Other), message));
+    }
+    Ok(info)
 }

@@ -30,20 +30,40 @@ impl Service {
         self
     }
 
-    /// Checks everything stored. See [`millpond_engine::Engine::fsck`].
-    pub async fn fsck(&self, caller: &Caller, request: FsckRequest, watch: Arc<Watch>) -> Result<FsckReport> {
+    /// Makes sure that everything stored may be checked, and gives the check. See [`millpond_engine::Engine::fsck`].
+    ///
+    /// # Errors
+    /// At once: the caller may not, or there is no such repository. Of the check: the stores fail.
+    pub fn fsck(
+        &self,
+        caller: &Caller,
+        request: FsckRequest,
+        watch: Arc<Watch>,
+    ) -> Result<impl Future<Output = Result<FsckReport>> + Send + use<>> {
         let p = self.permit(caller, &[(Action::CheckStores, Resource::Any)])?;
-        p.engine.fsck(request, watch).await
+        if let Some(repository) = &request.repository {
+            p.engine.get_repository(repository)?;
+        }
+        Ok(async move { p.engine.fsck(request, watch).await })
     }
 
-    /// Backs everything up into a directory of the server. See [`millpond_engine::Engine::backup`].
-    pub async fn backup(&self, caller: &Caller, directory: &str, watch: Arc<Watch>) -> Result<BackupReport> {
+    /// Opens a directory of the server for a backup of everything, and gives the backup. See
+    /// [`millpond_engine::Engine::backup`].
+    ///
+    /// # Errors
+    /// At once: the caller may not, or the directory cannot hold a backup. Of the backup: the stores fail.
+    pub async fn backup(
+        &self,
+        caller: &Caller,
+        directory: &str,
+        watch: Arc<Watch>,
+    ) -> Result<impl Future<Output = Result<BackupReport>> + Send + use<>> {
         let p = self.permit(caller, &[(Action::BackUp, Resource::Any)])?;
         let (places, directory) = (self.backups.clone(), directory.to_owned());
         // Opening a store waits for the disk.
         let opened = tokio::task::spawn_blocking(move || places.open(&directory)).await;
         let to =
             opened.map_err(|e| Error::new(Kind::Internal, format!("opening the backup failed: {e}")))??;
-        p.engine.backup(&to, &watch).await
+        Ok(async move { p.engine.backup(&to, &watch).await })
     }
 }

@@ -1,26 +1,33 @@
-//! What happens on one connection, seen from outside the HTTP library: whether anything is asked, whose turn it is,
-//! since when nothing has moved.
+//! What happens on one connection, seen from outside the HTTP library: whether anything is asked, whose turn it is
+//! with each request, since when nothing has moved.
 //!
-//! The library ends neither an idle HTTP/2 connection whose client answers pings, nor an HTTP/2 response whose client
-//! opens no window for it: no byte waits in the socket, so [`super::guard`] sees nothing either.
+//! A peer that takes nothing from its *socket* is the system's to judge (`TCP_USER_TIMEOUT`, set by the listener): only
+//! the system sees what the peer acknowledges. Ours is what it cannot see. The library ends neither an idle HTTP/2
+//! connection whose client answers pings, nor an HTTP/2 response whose client opens no window for it: no byte waits in the
+//! socket. Nor can it be told to end such a response alone, because it asks the body for nothing while there is no window.
 
 use super::bounds::Bounds;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// One connection.
+/// One connection. Times are milliseconds since `began`.
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
-    /// Milliseconds from `began` to the last event.
+    /// The last event.
     last: AtomicU64,
-    requests: AtomicU64,
-    running: AtomicUsize,
-    /// Responses of which the client has not yet taken what it was given.
-    with_client: AtomicUsize,
+    has_asked: AtomicBool,
+    /// The socket takes no more at the moment.
+    is_full: AtomicBool,
+    /// When the socket last took something again.
+    freed: AtomicU64,
+    /// For each request that runs, since when it is the client's turn; [`OURS`] if it is not.
+    running: Mutex<Vec<Arc<AtomicU64>>>,
 }
+
+const OURS: u64 = u64::MAX;
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,9 @@ pub enum Verdict {
     Wait(Duration),
     /// Nothing is asked: an orderly end.
     End,
+    /// The client takes nothing of one of its responses, and of another it does: what runs may end, but new requests
+    /// shall go elsewhere.
+    Part,
     /// The client takes nothing: no end it would notice.
     Cut,
 }
@@ -38,50 +48,71 @@ impl Default for Activity {
         Self {
             began: Instant::now(),
             last: AtomicU64::new(0),
-            requests: AtomicU64::new(0),
-            running: AtomicUsize::new(0),
-            with_client: AtomicUsize::new(0),
+            has_asked: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            freed: AtomicU64::new(0),
+            running: Mutex::default(),
         }
     }
 }
 
 impl Activity {
-    fn note(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(OURS - 1)
     }
 
     /// A request has come; it runs as long as the value lives.
     pub fn begin(self: &Arc<Self>) -> Running {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        self.note();
-        Running { activity: self.clone(), is_with_client: false }
+        self.has_asked.store(true, Ordering::Relaxed);
+        self.last.store(self.now(), Ordering::Relaxed);
+        let since = Arc::new(AtomicU64::new(OURS));
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(since.clone());
+        Running { activity: self.clone(), since }
     }
 
     /// Whether there was a request.
     pub fn has_asked(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
+        self.has_asked.load(Ordering::Relaxed)
+    }
+
+    /// The socket takes no more, or does so again.
+    pub fn full(&self, is_full: bool) {
+        if self.is_full.swap(is_full, Ordering::Relaxed) && !is_full {
+            self.freed.store(self.now(), Ordering::Relaxed);
+        }
     }
 
     /// Judges the connection.
     pub fn verdict(&self, bounds: &Bounds) -> Verdict {
-        let quiet =
-            self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)));
-        let running = self.running.load(Ordering::Relaxed);
-        let (limit, beyond) = if !self.has_asked() {
-            (bounds.first_request, Verdict::End)
-        } else if running == 0 {
-            (bounds.idle, Verdict::End)
-        } else if self.with_client.load(Ordering::Relaxed) == running {
-            (bounds.stalled, Verdict::Cut)
-        } else {
-            // Our turn: however long we take is no fault of the client's.
+        if self.is_full.load(Ordering::Relaxed) {
             return Verdict::Wait(bounds.stalled);
+        }
+        let (now, freed) = (self.now(), self.freed.load(Ordering::Relaxed));
+        let left = |since: u64, limit: Duration| {
+            limit.saturating_sub(Duration::from_millis(now.saturating_sub(since.max(freed))))
         };
-        match limit.checked_sub(quiet) {
-            Some(left) if !left.is_zero() => Verdict::Wait(left),
-            _ => beyond,
+        let or_wait =
+            |left: Duration, verdict: Verdict| if left.is_zero() { verdict } else { Verdict::Wait(left) };
+        if !self.has_asked() {
+            return or_wait(left(0, bounds.first_request), Verdict::End);
+        }
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_empty() {
+            return or_wait(left(self.last.load(Ordering::Relaxed), bounds.idle), Verdict::End);
+        }
+        let (mut stalled, mut next) = (0, bounds.stalled);
+        for since in running.iter().map(|since| since.load(Ordering::Relaxed)).filter(|&since| since != OURS)
+        {
+            match left(since, bounds.stalled) {
+                Duration::ZERO => stalled += 1,
+                left => next = next.min(left),
+            }
+        }
+        // However long we take with the others is no fault of the client's.
+        match stalled {
+            0 => Verdict::Wait(next),
+            all if all == running.len() => Verdict::Cut,
+            _ => Verdict::Part,
         }
     }
 }
@@ -90,28 +121,23 @@ impl Activity {
 #[derive(Debug)]
 pub struct Running {
     activity: Arc<Activity>,
-    is_with_client: bool,
+    since: Arc<AtomicU64>,
 }
 
 impl Running {
     /// It is the client's turn to take something, or ours to make more.
     pub fn turn(&mut self, with_client: bool) {
-        if with_client != self.is_with_client {
-            self.is_with_client = with_client;
-            if with_client {
-                self.activity.with_client.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.activity.with_client.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        self.activity.note();
+        let now = self.activity.now();
+        self.since.store(if with_client { now } else { OURS }, Ordering::Relaxed);
+        self.activity.last.store(now, Ordering::Relaxed);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.turn(false);
-        self.activity.running.fetch_sub(1, Ordering::Relaxed);
+        let mut running = self.activity.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|since| !Arc::ptr_eq(since, &self.since));
+        self.activity.last.store(self.activity.now(), Ordering::Relaxed);
     }
 }
 
@@ -136,9 +162,19 @@ mod tests {
         request.turn(true);
         assert_eq!(after(bounds.stalled - second).await, Verdict::Wait(second));
         let other = activity.begin();
-        assert!(matches!(after(bounds.stalled * 2).await, Verdict::Wait(_)), "the other is ours to answer");
+        assert_eq!(after(second).await, Verdict::Part, "the other is ours to answer");
+        request.turn(true);
+        assert!(matches!(after(second).await, Verdict::Wait(_)), "it took something");
         drop(other);
-        assert_eq!(after(bounds.stalled).await, Verdict::Cut, "the client takes nothing");
+        activity.full(true);
+        assert!(matches!(after(bounds.stalled * 9).await, Verdict::Wait(_)), "the system watches the socket");
+        activity.full(false);
+        assert_eq!(
+            after(bounds.stalled - second).await,
+            Verdict::Wait(second),
+            "nothing could reach the client"
+        );
+        assert_eq!(after(second).await, Verdict::Cut, "the client takes nothing");
         drop(request);
         assert_eq!(after(bounds.idle - second).await, Verdict::Wait(second));
         assert_eq!(after(second).await, Verdict::End);

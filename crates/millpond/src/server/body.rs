@@ -261,15 +261,17 @@ impl Ending {
     }
 }
 
-/// Most bytes that are handed to a connection at once. It asks for more when the client has taken them, and
-/// that is all that is seen of a client's pace: a larger piece would make a slow reader look like a stalled one.
-const PIECE_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of one HTTP/2 response that are handed to the library at once. It asks for more when the client has opened
+/// a window for them, and that is all that is seen of its pace: a larger piece would make a slow reader look like a
+/// stalled one. Frames are as large.
+pub const STREAM_PIECE_BYTES_MAX: usize = 16 << 10;
 
 /// A response body that says whose turn it is, and once how it ended and how many bytes it had.
 pub struct Observed<B, F: FnOnce(Ending, u64)> {
     body: B,
     /// The rest of a piece that was too large.
     held: Bytes,
+    piece_bytes_max: usize,
     running: Running,
     bytes: u64,
     ending: Ending,
@@ -278,11 +280,11 @@ pub struct Observed<B, F: FnOnce(Ending, u64)> {
 
 impl<B: Body, F: FnOnce(Ending, u64)> Observed<B, F> {
     /// Watches a body.
-    pub fn new(body: B, mut running: Running, at_end: F) -> Self {
+    pub fn new(body: B, piece_bytes_max: usize, mut running: Running, at_end: F) -> Self {
         // The head comes first; until the client has taken it, nobody asks for the body.
         running.turn(true);
         let ending = if body.is_end_stream() { Ending::Complete } else { Ending::Aborted };
-        Self { body, held: Bytes::new(), running, bytes: 0, ending, at_end: Some(at_end) }
+        Self { body, held: Bytes::new(), piece_bytes_max, running, bytes: 0, ending, at_end: Some(at_end) }
     }
 }
 
@@ -308,7 +310,7 @@ where
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_mut() {
-                    self.held = data.split_off(data.len().min(PIECE_BYTES_MAX));
+                    self.held = data.split_off(data.len().min(self.piece_bytes_max));
                     self.bytes += data.len() as u64;
                 }
                 // With a known length the connection does not ask again after the last byte.
@@ -361,13 +363,18 @@ mod tests {
         let bytes = Bytes::from((0..1_000_000u32).map(|n| n as u8).collect::<Vec<u8>>());
         let (ended, body) = (Arc::new(Mutex::new(None)), http_body_util::Full::new(bytes.clone()));
         let told = ended.clone();
-        let mut body = Observed::new(body, Arc::new(Activity::default()).begin(), move |ending, bytes| {
-            *told.lock().expect("not poisoned") = Some((ending, bytes));
-        });
+        let mut body = Observed::new(
+            body,
+            STREAM_PIECE_BYTES_MAX,
+            Arc::new(Activity::default()).begin(),
+            move |ending, bytes| {
+                *told.lock().expect("not poisoned") = Some((ending, bytes));
+            },
+        );
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.expect("cannot fail").into_data().expect("data");
-            assert!(!data.is_empty() && data.len() <= PIECE_BYTES_MAX);
+            assert!(!data.is_empty() && data.len() <= STREAM_PIECE_BYTES_MAX);
             read.extend_from_slice(&data);
             assert_eq!(body.size_hint().exact(), Some(1_000_000 - read.len() as u64));
             assert_eq!(body.is_end_stream(), read.len() == 1_000_000);
@@ -465,9 +472,14 @@ mod tests {
     async fn ending_of(body: ResponseBody, frames: usize) -> (Ending, u64) {
         let seen = Arc::new(Mutex::new(None));
         let note = seen.clone();
-        let mut body = Observed::new(body, Arc::new(Activity::default()).begin(), move |ending, bytes| {
-            assert!(note.lock().expect("unpoisoned").replace((ending, bytes)).is_none(), "told once");
-        });
+        let mut body = Observed::new(
+            body,
+            STREAM_PIECE_BYTES_MAX,
+            Arc::new(Activity::default()).begin(),
+            move |ending, bytes| {
+                assert!(note.lock().expect("unpoisoned").replace((ending, bytes)).is_none(), "told once");
+            },
+        );
         for _ in 0..frames {
             drop(body.frame().await);
         }

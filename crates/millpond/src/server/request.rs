@@ -2,7 +2,9 @@
 
 use super::activity::{Activity, Running};
 use super::admission::{Admission, Full, Place, Share};
-use super::body::{BoxError, Ending, Observed, Pace, RequestBody, ResponseBody, full};
+use super::body::{
+    BoxError, Ending, Observed, Pace, RequestBody, ResponseBody, STREAM_PIECE_BYTES_MAX, full,
+};
 use super::client::TrustedProxies;
 use super::guard::{Suspect, Suspicion};
 use super::metrics::{self, Metrics};
@@ -161,8 +163,9 @@ impl Requests {
                 );
             }
         };
-        response
-            .map(|body| Observed::new(body, running, Box::new(at_end) as Box<dyn FnOnce(Ending, u64) + Send>))
+        let at_end = Box::new(at_end) as Box<dyn FnOnce(Ending, u64) + Send>;
+        let piece_bytes_max = if is_http1 { usize::MAX } else { STREAM_PIECE_BYTES_MAX };
+        response.map(|body| Observed::new(body, piece_bytes_max, running, at_end))
     }
 
     async fn through_door(
@@ -210,6 +213,7 @@ impl Requests {
             Some(place) => body.within(place.room()),
             None => body,
         };
+        let (method, uri) = (head.method.clone(), head.uri.clone());
         let request = Request::from_parts(head, body);
         let answer = if door == Door::S3 { self.doors.s3(request) } else { self.doors.http(request) };
         // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the
@@ -217,7 +221,13 @@ impl Requests {
         let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<String>().map(String::as_str);
             let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            tracing::error!(door = door.name(), message, "a request caused a panic");
+            tracing::error!(
+                door = door.name(),
+                method = method.as_str(),
+                path = uri.path(),
+                message,
+                "a request caused a panic"
+            );
             failure(door)
         });
         // To the door it was a body that broke off.

@@ -3,6 +3,7 @@
 
 mod history;
 mod liars;
+mod overload;
 mod process;
 mod rows;
 mod serve;

@@ -6,12 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use std::io::{Read, Write};
 
-const KEYS: &[(&str, &str)] = &[
+pub const KEYS: &[(&str, &str)] = &[
     ("MILLPOND_ADMIN_ACCESS_KEY_ID", "AKIATESTKEY"),
     ("MILLPOND_ADMIN_SECRET_ACCESS_KEY", "canary-secret-text"),
 ];
 
-fn basic(id: &str, secret: &str) -> String {
+pub fn basic(id: &str, secret: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{id}:{secret}")))
 }
 

@@ -36,7 +36,9 @@ fn checked_backed_up_damaged_and_restored() {
     let report = machine.ok("fsck --json");
     assert_eq!((number(&report, "defects"), number(&report, "repositories")), (0, 1));
     assert!(number(&report, "objects") > 0);
-    let refused = machine.fails(&format!("backup {}", machine.path("elsewhere").display()));
+    let refused = machine.run(&format!("backup {}", machine.path("elsewhere").display()));
+    assert_eq!(refused.status.code(), Some(4), "not allowed, and known before anything is streamed");
+    let refused = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.contains("--backup-directory"), "{refused}");
     assert!(!machine.path("elsewhere").exists());
     let made = machine.ok(&format!("backup {} -o json", backup.display()));
