@@ -173,6 +173,9 @@ async fn a_deleted_user_is_gone_for_good() {
     })
     .await;
     let (token, _) = auth.issue_token(&who).expect("alive");
+    // Signed in without a key: only the user itself tells that it is another now.
+    let signed_in = auth.vouched("eve").expect("there");
+    let (own_token, _) = auth.issue_token(&signed_in).expect("alive");
     assert!(auth.verify_session(session.expose()).is_ok() && auth.verify_token(&token).is_ok());
     change(&auth, |c| c.delete_user("eve")).await;
     for made_again in [false, true] {
@@ -184,11 +187,14 @@ async fn a_deleted_user_is_gone_for_good() {
             assert!(auth.keys_of("eve", ALL).expect("there").is_empty());
         }
         for auth in [&auth, &machine.start().await.expect("opens")] {
-            assert!(auth.access(&who, Circumstances::default()).is_err(), "a request under way");
+            for who in [&who, &signed_in] {
+                assert!(auth.access(who, Circumstances::default()).is_err(), "a request under way");
+                assert!(auth.issue_token(who).is_err());
+            }
+            assert!(auth.verify_token(&own_token).is_err());
             assert!(auth.lookup(&key).is_none());
             assert!(auth.verify_session(session.expose()).is_err());
             assert!(auth.verify_token(&token).is_err());
-            assert!(auth.issue_token(&who).is_err());
             assert!(auth.user_of_principal("aws:eve").is_err());
             assert!(auth.check_password("eve", &millpond_auth::Secret::new("correct horse")).await.is_err());
             assert!(auth.change().await.redeem_link(link.expose()).is_err());
