@@ -91,6 +91,30 @@ async fn import(engine: &Engine) {
     end_of(engine, &id).await.unwrap();
 }
 
+/// What golden directories say of their settings.
+fn settings() -> (Vec<String>, CollectionRules) {
+    let rules = CollectionRules { default_days: 0, branches: [("main".to_owned(), 30)].into() };
+    (vec!["prod".to_owned(), "rel-*".to_owned()], rules)
+}
+
+/// Settings, and a pull request that is merged and one that waits. In the journal only.
+async fn settle(engine: &Engine) {
+    let (patterns, rules) = settings();
+    let protection = ProtectionChange::Replace { patterns, if_match: None };
+    engine.change_branch_protection(&me(), &repo(), protection).await.unwrap();
+    engine.set_collection_rules(&me(), &repo(), Some(rules)).await.unwrap();
+    engine.create_branch(&me(), &repo(), &branch("rel-1"), &at("v1"), false, false).await.unwrap();
+    let new = || NewPullRequest {
+        title: "release".into(),
+        description: "golden".into(),
+        source: branch("dev"),
+        destination: branch("rel-1"),
+    };
+    let id = engine.create_pull_request(&me(), &repo(), new()).await.unwrap();
+    engine.create_pull_request(&me(), &repo(), new()).await.unwrap();
+    engine.merge_pull_request(&me(), &repo(), &id).await.unwrap();
+}
+
 /// The bodies that are in every golden directory, from a world of the same seed.
 async fn bodies() -> Vec<(&'static str, &'static [u8], Vec<u8>)> {
     rich(&World::new(80)).await.1
@@ -104,6 +128,7 @@ async fn write_golden() {
     let world = open(folder.path());
     let (engine, _) = rich(&world).await;
     import(&engine).await;
+    settle(&engine).await;
     drop(engine);
     drop(world);
     std::fs::write(folder.path().join("format"), format!("{FORMAT}\n")).unwrap();
@@ -135,11 +160,21 @@ async fn a_data_directory_of_every_format_is_read_to_the_last_byte() {
             assert_eq!(get(&engine, "imported", key.as_bytes()).await.as_deref(), Some(name.as_bytes()));
         }
         assert_eq!(get(&engine, "imported", b"single").await.as_deref(), Some(&b"b"[..]));
+        let (patterns, rules) = settings();
+        assert_eq!(engine.branch_protection(&repo()).unwrap().patterns, patterns);
+        assert_eq!(engine.collection_rules(&repo()).unwrap(), Some(rules));
+        let page = PageRequest { amount: 9, ..Default::default() };
+        let pulls = engine.list_pull_requests(&repo(), &page, PullRequestFilter::All).unwrap().items;
+        let head = engine.get_branch(&repo(), &branch("rel-1")).unwrap().commit;
+        let seen = pulls.iter().map(|pull| (pull.title.as_str(), pull.status, pull.merged));
+        let wanted =
+            [("release", PullRequestStatus::Open, None), ("release", PullRequestStatus::Merged, Some(head))];
+        assert_eq!(seen.collect::<Vec<_>>(), wanted);
         let watch = Watch::new();
         let report = engine.fsck(FsckRequest::default(), watch.clone()).await.unwrap();
         assert_eq!(watch.take_defects(), []);
         assert_eq!(watch.take_gone_sources(), []);
-        assert_eq!((report.branches, report.tags, report.commits, report.imported), (3, 1, 7, 4));
+        assert_eq!((report.branches, report.tags, report.commits, report.imported), (4, 1, 8, 4));
         // It can be written on.
         put(&engine, "main", b"new", b"new").await;
         commit(&engine, "main", "in the present format").await.unwrap();

@@ -85,3 +85,96 @@ async fn somebody_may_do_what_a_policy_allows_and_nothing_else() {
     let statuses = refused.map(|answer| answer.status);
     assert_eq!(statuses, [401; 4], "API-1: not allowed is 401; missing and existing look the same");
 }
+
+/// A pull request of `aa1` from `dev` into the branch; gives its id.
+async fn pull(server: &Server, destination: &str) -> String {
+    let body = json!({"title": "t", "source_branch": "dev", "destination_branch": destination}).to_string();
+    let made = server.post("/repositories/aa1/pulls", &body).await.expect(201).json();
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// `aa1` with a commit on `dev` and pull requests into `main` and `other`.
+async fn with_pulls(statements: serde_json::Value) -> (Server, String, String) {
+    let server = with_eve(statements).await;
+    for name in ["dev", "other"] {
+        let body = json!({"name": name, "source": "main"}).to_string();
+        server.post("/repositories/aa1/branches", &body).await.expect(201);
+    }
+    server.call("POST", "/repositories/aa1/branches/dev/objects?path=a", &[], "1").await.expect(201);
+    server.post("/repositories/aa1/branches/dev/commits", r#"{"message":"m"}"#).await.expect(201);
+    let (into_main, into_other) = (pull(&server, "main").await, pull(&server, "other").await);
+    (server, into_main, into_other)
+}
+
+const NO_PULL: &str = "00000000000000000000";
+
+/// Area 33, unlike API-4.31: who may not see pull requests cannot find out which there are by trying to merge them.
+#[tokio::test]
+async fn a_refused_merge_does_not_tell_whether_the_pull_request_exists() {
+    let write = json!({"effect": "allow", "action": ["pr:WritePullRequest"], "resource": "arn:lakefs:fs:::repository/aa1"});
+    let commit = json!({"effect": "allow", "action": ["fs:CreateCommit"], "resource": "arn:lakefs:fs:::repository/aa1/branch/other"});
+    let read = json!({"effect": "allow", "action": ["pr:ReadPullRequest"], "resource": "*"});
+    let merge = async |server: &Server, id: &str| {
+        let answer = as_eve(server, "PUT", &format!("/repositories/aa1/pulls/{id}/merge"), "").await;
+        (answer.status, answer.text())
+    };
+    let (server, into_main, into_other) = with_pulls(json!([write, commit])).await;
+    let refused = merge(&server, &into_main).await;
+    assert_eq!(refused.0, 401, "{}", refused.1);
+    assert_eq!(merge(&server, NO_PULL).await, refused);
+    assert_eq!(merge(&server, &into_other).await.0, 200);
+
+    let (server, into_main, _) = with_pulls(json!([write, commit, read])).await;
+    assert_eq!(merge(&server, &into_main).await.0, 401);
+    assert_eq!(merge(&server, NO_PULL).await.0, 404, "who may look them up is told");
+
+    // Somebody with all rights but that of pull requests.
+    let all = json!({"effect": "allow", "action": ["fs:*"], "resource": "*"});
+    let (server, into_main, _) = with_pulls(json!([all])).await;
+    assert_eq!(merge(&server, &into_main).await, merge(&server, NO_PULL).await);
+    for id in [&into_main, NO_PULL] {
+        let path = format!("/repositories/aa1/pulls/{id}");
+        assert_eq!(merge(&server, id).await.0, 401);
+        as_eve(&server, "GET", &path, "").await.expect(401);
+        as_eve(&server, "PATCH", &path, "{}").await.expect(401);
+    }
+    as_eve(&server, "GET", "/repositories/aa1/pulls", "").await.expect(401);
+    let body = r#"{"title":"t","source_branch":"dev","destination_branch":"main"}"#;
+    as_eve(&server, "POST", "/repositories/aa1/pulls", body).await.expect(401);
+}
+
+#[tokio::test]
+async fn rules_have_rights_of_their_own() {
+    let server = with_eve(json!([
+        {"effect": "allow", "action": ["fs:*"], "resource": "*"},
+        {"effect": "allow", "action": ["branches:*", "retention:GetGarbageCollectionRules"],
+         "resource": "arn:lakefs:fs:::repository/aa1"},
+    ]))
+    .await;
+    let gc = r#"{"default_retention_days":1,"branches":[]}"#;
+    let calls = [
+        ("GET", "settings/branch_protection", "", 200),
+        ("GET", "branch_protection", "", 200),
+        ("PUT", "settings/branch_protection", r#"[{"pattern":"x"}]"#, 204),
+        ("POST", "branch_protection", r#"{"pattern":"y"}"#, 204),
+        ("DELETE", "branch_protection", r#"{"pattern":"y"}"#, 204),
+        ("GET", "branch_protection/set_allowed", "", 204),
+        ("GET", "settings/gc_rules", "", 404),
+        ("PUT", "settings/gc_rules", gc, 401),
+        ("POST", "gc/rules", gc, 401),
+        ("DELETE", "settings/gc_rules", "", 401),
+        ("GET", "gc/rules/set_allowed", "", 401),
+        ("POST", "gc/prepare_commits", "", 401),
+    ];
+    for (method, path, body, status) in calls {
+        let answer = as_eve(&server, method, &format!("/repositories/aa1/{path}"), body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        let other = as_eve(&server, method, &format!("/repositories/bb1/{path}"), body).await;
+        assert_eq!(other.status, 401, "{method} {path}: {}", other.text());
+    }
+    // A protected branch is protected from everybody, and the right to change the rules is no way past them.
+    server.post("/repositories/aa1/branch_protection", r#"{"pattern":"main"}"#).await.expect(204);
+    as_eve(&server, "POST", "/repositories/aa1/branches/main/commits", r#"{"message":"m"}"#)
+        .await
+        .expect(403);
+}
