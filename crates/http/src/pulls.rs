@@ -36,9 +36,6 @@ pub async fn create(mut call: Call) -> Handled {
         source: branch(&body.source_branch)?,
         destination: branch(&body.destination_branch)?,
     };
-    if new.source == new.destination {
-        return Err(Refusal::invalid("source and destination are the same branch"));
-    }
     let repo = call.repository()?;
     let id = call
         .change(|service, caller| async move { service.create_pull_request(&caller, &repo, new).await })

@@ -252,3 +252,75 @@ async fn a_refusal_for_a_deleted_branch_waits_until_the_deletion_is_durable() {
     assert_eq!(delete.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
     assert_eq!(reset.await.unwrap().unwrap_err().kind, Kind::NotFound(Thing::Branch));
 }
+
+/// Decided and not yet durable is enough to forbid: the journal must not have the write behind the rule.
+#[tokio::test]
+async fn a_write_that_meets_a_rule_on_its_way_is_refused_once_the_rule_is_durable() {
+    let (world, gate, _) = gated(21);
+    let engine = with_repo(&world).await;
+    gate.shut();
+    let ruling = engine.clone();
+    let rule = tokio::spawn(async move {
+        let change = ProtectionChange::Add("main".into());
+        ruling.change_branch_protection(&me(), &repo(), change).await
+    });
+    gate.somebody_waits().await;
+    let absent = WriteCondition { if_none_match: Some(EtagMatch::Any), ..Default::default() };
+    let writes = [WriteCondition::default(), absent].map(|condition| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let request = PutRequest { condition, ..put_request("text/plain") };
+            put_with(&engine, "main", b"x", b"1", request).await
+        })
+    });
+    let moving = engine.clone();
+    let moved = tokio::spawn(async move {
+        let request = CommitRequest { allow_empty: true, ..Default::default() };
+        moving.commit(&me(), &repo(), &branch("main"), request).await
+    });
+    let resetting = engine.clone();
+    let reset = tokio::spawn(async move {
+        resetting.reset(&me(), &repo(), &branch("main"), ResetScope::All, false).await
+    });
+    everything_else_runs().await;
+    assert!(!writes[0].is_finished() && !moved.is_finished() && !reset.is_finished());
+    gate.open();
+    rule.await.unwrap().unwrap();
+    for write in writes {
+        assert_eq!(write.await.unwrap().unwrap_err().kind, Kind::Protected);
+    }
+    assert_eq!(moved.await.unwrap().unwrap_err().kind, Kind::Protected);
+    assert_eq!(reset.await.unwrap().unwrap_err().kind, Kind::Protected);
+}
+
+#[tokio::test]
+async fn a_pull_request_that_is_being_closed_is_not_merged() {
+    let (world, gate, _) = gated(22);
+    let engine = with_repo(&world).await;
+    engine.create_branch(&me(), &repo(), &branch("dev"), &at("main"), false, false).await.unwrap();
+    put(&engine, "dev", b"a", b"1").await;
+    commit(&engine, "dev", "one").await.unwrap();
+    let new = NewPullRequest {
+        title: "t".into(),
+        description: String::new(),
+        source: branch("dev"),
+        destination: branch("main"),
+    };
+    let id = engine.create_pull_request(&me(), &repo(), new).await.unwrap();
+    let before = engine.get_branch(&repo(), &branch("main")).unwrap();
+    gate.shut();
+    let (closing, closed) = (engine.clone(), id.clone());
+    let close = tokio::spawn(async move {
+        let change = PullRequestChange { status: Some(PullRequestStatus::Closed), ..Default::default() };
+        closing.update_pull_request(&me(), &repo(), &closed, change).await
+    });
+    gate.somebody_waits().await;
+    let (merging, merged) = (engine.clone(), id.clone());
+    let merge = tokio::spawn(async move { merging.merge_pull_request(&me(), &repo(), &merged).await });
+    everything_else_runs().await;
+    gate.open();
+    close.await.unwrap().unwrap();
+    assert_eq!(merge.await.unwrap().unwrap_err().kind, Kind::Invalid);
+    assert_eq!(engine.get_pull_request(&repo(), &id).unwrap().status, PullRequestStatus::Closed);
+    assert_eq!(engine.get_branch(&repo(), &branch("main")).unwrap(), before);
+}
