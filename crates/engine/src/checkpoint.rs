@@ -119,11 +119,12 @@ impl Engine {
         }
         *self.unfoldable.lock() = unfoldable;
         let engine = self.owned();
-        let captured = self.journal.capture(move |_, _| capture(&engine, now)).await?;
+        let captured = self.journal.capture(move |_, _| capture(&engine)).await?;
         if let Err(error) = self.save(&captured, first, &previous, now).await {
             self.give_back(captured);
             return Err(error);
         }
+        self.idempotency.saved(&captured.idempotency);
         for part in captured.repos {
             let mut unsaved = part.repo.unsaved.write();
             for (id, commit) in part.commits {
@@ -169,11 +170,7 @@ impl Engine {
             .iter()
             .map(|(i, time)| Write::Put(keys::idempotency(&i.scope), crate::idempotency::encode(i, *time)))
             .collect();
-        for (key, value) in scan_all(&*self.kv, keys::IDEMPOTENCY).await? {
-            if crate::idempotency::decode(value)?.1.millis() + REMEMBER_MILLIS < now.millis() {
-                writes.push(Write::Delete(key));
-            }
-        }
+        writes.extend(self.idempotency.outdated(&*self.kv, now).await?.into_iter().map(Write::Delete));
         let record = encode(first, previous, captured.next_uid);
         writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), record));
         writes.push(Write::DeleteRange(keys::journal(0), keys::journal(first)));
@@ -248,7 +245,7 @@ impl Engine {
 }
 
 /// Runs in the journal's committer, where nothing changes meanwhile.
-fn capture(engine: &Engine, now: Timestamp) -> Captured {
+fn capture(engine: &Engine) -> Captured {
     let root = engine.root.read();
     let mut repos = Vec::new();
     let mut all: Vec<Arc<Repo>> = root.by_uid.values().cloned().collect();
@@ -330,5 +327,5 @@ fn capture(engine: &Engine, now: Timestamp) -> Captured {
         drop(unsaved);
         repos.push(CapturedRepo { repo, taken, writes, commits, moves });
     }
-    Captured { repos, deleted, idempotency: engine.idempotency.drain_unsaved(now), next_uid: root.next_uid }
+    Captured { repos, deleted, idempotency: engine.idempotency.drain_unsaved(), next_uid: root.next_uid }
 }

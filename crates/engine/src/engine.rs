@@ -120,7 +120,7 @@ impl Engine {
         let stores = Stores { blobs: &blobs, tasks: &options.tasks, cache: &cache, epoch };
         let loader = Loader { kv: &*kv, stores };
         let root = Versioned::new(loader.load_tables().await?);
-        let idempotency = crate::idempotency::Remembered::load(&*kv).await?;
+        let idempotency = crate::idempotency::Remembered::default();
         let (first, mut previous) = crate::checkpoint::read(&*kv).await?;
         let mut deleted = Vec::new();
         let mut backlog = Backlog::default();

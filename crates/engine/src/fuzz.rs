@@ -1,12 +1,11 @@
 //! Stored bytes of every kind, damaged: refused, or read as something that is written and read again the same.
 
 use crate::manifest::Manifest;
-use crate::nodes::{decode_index, encode_index};
+use crate::nodes::PackIndex;
 use crate::record::{Context, Record, Row};
 use crate::{checkpoint, idempotency, tables};
 use bytes::Bytes;
 use millpond_testkit::fuzz::Fuzz;
-use std::collections::HashMap;
 use std::fmt::Display;
 
 /// The stored bytes in a golden file.
@@ -79,11 +78,6 @@ fn fuzz_tables() {
 
 #[test]
 fn fuzz_pack_indexes() {
-    Fuzz { name: "pack-indexes", seeds: seeds("midx"), words: &[] }.run(|input| {
-        let decode = |bytes: Bytes| {
-            let mut found = HashMap::new();
-            decode_index(bytes, &mut found).map(|number| (number, found))
-        };
-        settles(input, decode, |(number, found)| encode_index(*number, found))
-    });
+    Fuzz { name: "pack-indexes", seeds: seeds("midx"), words: &[] }
+        .run(|input| settles(input, PackIndex::decode, |index| index.clone().encode()));
 }

@@ -4,7 +4,7 @@
 
 use crate::address::{DataName, explicit, foreign, imported};
 use crate::manifest::{Manifest, Part};
-use crate::nodes::{Location, decode_index, encode_index};
+use crate::nodes::{Location, PackIndex};
 use crate::record::{
     CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, Row,
     StoredPart,
@@ -18,7 +18,7 @@ use crate::{
 use bytes::Bytes;
 use millpond_origin::Mark;
 use millpond_types::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Compares lines with the golden file of this name and gives back the stored bytes of each.
@@ -509,19 +509,24 @@ fn part_lists_of_version_1() {
 }
 
 #[test]
-fn pack_indexes_of_version_1() {
+fn pack_indexes_of_versions_1_and_2() {
     let at = |pack, offset, len| Location { pack, offset, len, base: None };
     let edits = Location { base: Some(Box::new(NodeId([2; 32]))), ..at(3 << 32 | 1, 16, 90) };
-    let index = HashMap::from([
-        (NodeId([2; 32]), at(1, 16, 100)),
-        (NodeId([1; 32]), at(3 << 32 | 1, 1 << 40, u32::MAX)),
-        (NodeId([3; 32]), edits),
-    ]);
-    let stored = golden("midx", &[("three nodes", encode_index(3 << 32 | 1, &index))]);
-    let mut read = HashMap::new();
-    let number = decode_index(stored["three nodes"].clone(), &mut read).expect("pack index");
-    assert_eq!((number, &read), (3 << 32 | 1, &index));
-    assert_eq!(encode_index(number, &read), stored["three nodes"]);
+    let whole = PackIndex {
+        after: 0,
+        number: 3 << 32 | 1,
+        nodes: vec![
+            (NodeId([1; 32]), at(3 << 32 | 1, 1 << 40, u32::MAX)),
+            (NodeId([2; 32]), at(1, 16, 100)),
+            (NodeId([3; 32]), edits),
+        ],
+    };
+    let later = PackIndex { after: 3 << 32 | 1, number: 3 << 32 | 9, ..whole.clone() };
+    let lines = [("three nodes", whole.clone().encode()), ("after others", later.clone().encode())];
+    let stored = golden("midx", &lines);
+    for (name, index) in [("three nodes", whole), ("after others", later)] {
+        assert_eq!(PackIndex::decode(stored[name].clone()), Ok(index), "{name}");
+    }
 }
 
 /// Whatever a disk gives back, decoding ends with a value or an error, never with a panic.

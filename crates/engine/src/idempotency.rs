@@ -2,6 +2,9 @@
 //!
 //! The answer is part of the journal row that made it durable, so a client that lost the reply gets the
 //! same answer after a crash too, and never a second effect.
+//!
+//! In memory are only requests that run and answers that the table lacks, which are as many as fit between two
+//! checkpoints. A key that is not among them is looked up in the table.
 
 use crate::record::{Context, Idempotency};
 use crate::{Actor, Error, Kind, Result, keys};
@@ -22,9 +25,15 @@ enum Known {
 struct State {
     known: HashMap<[u8; 32], Known>,
     unsaved: Vec<[u8; 32]>,
+    /// When the table was last freed of old answers.
+    pruned: Option<Timestamp>,
 }
 
+/// How often the table is freed of old answers, in milliseconds.
+const PRUNE_MILLIS: i64 = 3600 * 1000;
+
 /// All remembered answers.
+#[derive(Default)]
 pub struct Remembered(Arc<Mutex<State>>);
 
 /// What to do with a request.
@@ -83,16 +92,6 @@ impl Drop for Claim {
 }
 
 impl Remembered {
-    /// What the table holds.
-    pub async fn load(kv: &dyn Kv) -> Result<Self> {
-        let mut state = State::default();
-        for (_, value) in crate::checkpoint::scan_all(kv, keys::IDEMPOTENCY).await? {
-            let (idempotency, time) = decode(value)?;
-            state.known.insert(idempotency.scope, Known::Done(idempotency, time));
-        }
-        Ok(Self(Arc::new(Mutex::new(state))))
-    }
-
     /// Takes in what a durable journal row says, live or at recovery. Only from here on does the table lack
     /// the answer: a checkpoint that wrote one whose change a power cut takes back would lose the change.
     pub fn restore(&self, context: &Context) {
@@ -105,8 +104,9 @@ impl Remembered {
 
     /// Looks a request up. `request` gives all its parameters, in any fixed encoding; most requests have no key and
     /// need none.
-    pub fn begin(
+    pub async fn begin(
         &self,
+        kv: &dyn Kv,
         actor: &Actor,
         verb: &str,
         repo: &RepositoryName,
@@ -118,37 +118,40 @@ impl Remembered {
         scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
         let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
         let fingerprint: [u8; 32] = Sha256::digest(request()).into();
-        let mut state = self.0.lock();
         let other =
             || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
-        match state.known.get(&scope) {
-            Some(Known::Done(done, time))
-                if time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis() =>
-            {
-                if done.fingerprint == fingerprint {
-                    Ok(Begin::Again(done.result.clone()))
-                } else {
-                    Err(other())
+        let again = |done: &Idempotency| match done.fingerprint == fingerprint {
+            true => Ok(Begin::Again(done.result.clone())),
+            false => Err(other()),
+        };
+        {
+            let mut state = self.0.lock();
+            match state.known.get(&scope) {
+                Some(Known::Done(done, time)) if is_kept(*time, now) => return again(done),
+                Some(Known::Running(running)) if *running != fingerprint => return Err(other()),
+                Some(Known::Running(_)) => {
+                    return Err(Error::new(
+                        Kind::IdempotencyRunning,
+                        "the request with this idempotency key is still running",
+                    ));
                 }
-            }
-            Some(Known::Running(running)) if *running != fingerprint => Err(other()),
-            Some(Known::Running(_)) => Err(Error::new(
-                Kind::IdempotencyRunning,
-                "the request with this idempotency key is still running",
-            )),
-            _ => {
-                state.known.insert(scope, Known::Running(fingerprint));
-                let claim = Claim { state: self.0.clone(), scope, fingerprint, answered: false };
-                Ok(Begin::Go(Keyed(Some(claim))))
+                _ => state.known.insert(scope, Known::Running(fingerprint)),
+            };
+        }
+        let claim = Claim { state: self.0.clone(), scope, fingerprint, answered: false };
+        // Answers leave the memory only when they are in the table, so one that was in neither is in none.
+        if let Some(row) = kv.get(&keys::idempotency(&scope)).await.map_err(crate::engine::kv_error)? {
+            let (done, time) = decode(row)?;
+            if is_kept(time, now) {
+                return again(&done);
             }
         }
+        Ok(Begin::Go(Keyed(Some(claim))))
     }
 
-    /// Answers that the table lacks; old ones are forgotten on the way.
-    pub fn drain_unsaved(&self, now: Timestamp) -> Vec<(Idempotency, Timestamp)> {
+    /// Answers that the table lacks.
+    pub fn drain_unsaved(&self) -> Vec<(Idempotency, Timestamp)> {
         let mut state = self.0.lock();
-        let keep = |time: &Timestamp| time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis();
-        state.known.retain(|_, known| !matches!(known, Known::Done(_, time) if !keep(time)));
         let scopes = std::mem::take(&mut state.unsaved);
         let find = |scope| match state.known.get(scope) {
             Some(Known::Done(done, time)) => Some((done.clone(), *time)),
@@ -157,10 +160,48 @@ impl Remembered {
         scopes.iter().filter_map(find).collect()
     }
 
+    /// The table has them.
+    pub fn saved(&self, answers: &[(Idempotency, Timestamp)]) {
+        let mut state = self.0.lock();
+        for (saved, saved_at) in answers {
+            // A key may have been used again a day later.
+            if matches!(state.known.get(&saved.scope), Some(Known::Done(_, time)) if time == saved_at) {
+                state.known.remove(&saved.scope);
+            }
+        }
+    }
+
+    /// Rows of the table that are too old, once an hour.
+    pub async fn outdated(&self, kv: &dyn Kv, now: Timestamp) -> Result<Vec<Bytes>> {
+        {
+            let mut state = self.0.lock();
+            if state.pruned.is_some_and(|last| now.millis() < last.millis() + PRUNE_MILLIS) {
+                return Ok(Vec::new());
+            }
+            state.pruned = Some(now);
+        }
+        let end = millpond_kv::prefix_end(keys::IDEMPOTENCY).expect("the prefix is not all 0xff");
+        let (mut from, mut old) = (Bytes::from_static(keys::IDEMPOTENCY), Vec::new());
+        loop {
+            let page = kv.scan(&from, &end, 1024).await.map_err(crate::engine::kv_error)?;
+            let Some((last, _)) = page.last() else { return Ok(old) };
+            from = millpond_kv::key_after(last);
+            for (key, value) in page {
+                if !is_kept(decode(value)?.1, now) {
+                    old.push(key);
+                }
+            }
+        }
+    }
+
     /// The table lacks them still.
     pub fn give_back(&self, scopes: impl Iterator<Item = [u8; 32]>) {
         self.0.lock().unsaved.extend(scopes);
     }
+}
+
+fn is_kept(time: Timestamp, now: Timestamp) -> bool {
+    time.millis() + crate::checkpoint::REMEMBER_MILLIS >= now.millis()
 }
 
 /// A row of the table.
@@ -192,32 +233,72 @@ pub fn decode(bytes: Bytes) -> Result<(Idempotency, Timestamp)> {
 mod tests {
     use super::*;
 
-    fn begin(table: &Remembered, name: &str, request: &[u8]) -> Result<Begin> {
+    async fn begin(table: &Remembered, name: &str, request: &[u8]) -> Result<Begin> {
         let actor = Actor { name: name.into(), idempotency_key: Some("k".into()), ..Actor::default() };
         let repo = RepositoryName::parse("repo").expect("a repository name");
-        table.begin(&actor, "commit", &repo, || request.to_vec(), Timestamp(0))
+        let kv = millpond_kv::MemoryKv::new();
+        table.begin(&kv, &actor, "commit", &repo, || request.to_vec(), Timestamp(0)).await
     }
 
-    #[test]
-    fn a_key_is_refused_while_its_request_runs_and_free_when_that_was_refused() {
-        let table = Remembered(Default::default());
-        let first = begin(&table, "ada", b"1").expect("the first");
-        assert_eq!(begin(&table, "ada", b"1").err().map(|e| e.kind), Some(Kind::IdempotencyRunning));
-        assert_eq!(begin(&table, "ada", b"2").err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
-        assert!(matches!(begin(&table, "eve", b"2"), Ok(Begin::Go(_))), "another principal, another key");
+    #[tokio::test]
+    async fn a_key_is_refused_while_its_request_runs_and_free_when_that_was_refused() {
+        let table = Remembered::default();
+        let first = begin(&table, "ada", b"1").await.expect("the first");
+        assert_eq!(begin(&table, "ada", b"1").await.err().map(|e| e.kind), Some(Kind::IdempotencyRunning));
+        assert_eq!(begin(&table, "ada", b"2").await.err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
+        assert!(
+            matches!(begin(&table, "eve", b"2").await, Ok(Begin::Go(_))),
+            "another principal, another key"
+        );
         drop(first);
-        assert!(matches!(begin(&table, "ada", b"2"), Ok(Begin::Go(_))));
+        assert!(matches!(begin(&table, "ada", b"2").await, Ok(Begin::Go(_))));
     }
 
-    #[test]
-    fn an_answered_key_gives_the_answer_and_nothing_to_another_request() {
-        let table = Remembered(Default::default());
-        let Ok(Begin::Go(mut keyed)) = begin(&table, "ada", b"1") else { panic!("the first goes") };
+    #[tokio::test]
+    async fn an_answered_key_gives_the_answer_and_nothing_to_another_request() {
+        let table = Remembered::default();
+        let Ok(Begin::Go(mut keyed)) = begin(&table, "ada", b"1").await else { panic!("the first goes") };
         let mut context = Context::default();
         keyed.answer(&mut context, || Bytes::from_static(b"done"));
         drop(keyed);
         assert!(context.idempotency.is_some());
-        assert!(matches!(begin(&table, "ada", b"1"), Ok(Begin::Again(answer)) if answer == "done"));
-        assert_eq!(begin(&table, "ada", b"2").err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
+        assert!(matches!(begin(&table, "ada", b"1").await, Ok(Begin::Again(answer)) if answer == "done"));
+        assert_eq!(begin(&table, "ada", b"2").await.err().map(|e| e.kind), Some(Kind::IdempotencyMismatch));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_in_memory_until_the_table_has_it_and_found_there_afterwards() {
+        let (table, kv) = (Remembered::default(), millpond_kv::MemoryKv::new());
+        let actor = Actor { name: "ada".into(), idempotency_key: Some("k".into()), ..Actor::default() };
+        let repo = RepositoryName::parse("repo").expect("a repository name");
+        let begin =
+            async |now| table.begin(&kv, &actor, "commit", &repo, || b"1".to_vec(), Timestamp(now)).await;
+        let Ok(Begin::Go(mut keyed)) = begin(0).await else { panic!("the first goes") };
+        let mut context = Context::default();
+        keyed.answer(&mut context, || Bytes::from_static(b"done"));
+        drop(keyed);
+        table.restore(&context);
+        let unsaved = table.drain_unsaved();
+        let [(done, time)] = &unsaved[..] else { panic!("one answer: {}", unsaved.len()) };
+        assert!(
+            matches!(begin(0).await, Ok(Begin::Again(answer)) if answer == "done"),
+            "it is being written"
+        );
+        let row = millpond_kv::Write::Put(keys::idempotency(&done.scope), encode(done, *time));
+        kv.commit(millpond_kv::Batch { preconditions: vec![], writes: vec![row] }).await.expect("written");
+        table.saved(&unsaved);
+        assert!(table.0.lock().known.is_empty(), "nothing is in memory twice");
+        assert!(matches!(begin(0).await, Ok(Begin::Again(answer)) if answer == "done"));
+        assert!(table.0.lock().known.is_empty(), "the claim is given back");
+        assert_eq!(table.outdated(&kv, Timestamp(0)).await.expect("read"), Vec::<Bytes>::new());
+        let tomorrow = crate::checkpoint::REMEMBER_MILLIS + 1;
+        assert!(matches!(begin(tomorrow).await, Ok(Begin::Go(_))), "a day later the key is free");
+        let old = table.outdated(&kv, Timestamp(tomorrow)).await.expect("read");
+        assert_eq!(old, [keys::idempotency(&done.scope)]);
+        assert_eq!(
+            table.outdated(&kv, Timestamp(tomorrow + 1)).await.expect("read").len(),
+            0,
+            "an hour apart"
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::keys::{self, RepoUid};
 use crate::tasks::{Places, Tasks, Wait, wait_for};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
-use millpond_blob::{BlobError, BlobReader, Blobs};
+use millpond_blob::{BlobError, BlobKey, BlobReader, Blobs};
 use millpond_tree::{NewNodes, Node, NodeSource, TreeError, pack};
 use millpond_types::{NodeId, Reader, Writer};
 use parking_lot::{Mutex, RwLock};
@@ -96,10 +96,33 @@ pub(crate) struct Location {
 /// Packs of more nodes than this are encoded on a thread of their own.
 const ENCODE_AT_ONCE_MAX: usize = 8;
 
+/// Packs that no saved index covers are read whole by the next start, so an index is saved after so many of them,
+/// or so many bytes.
+const UNSAVED_PACKS_MAX: usize = 256;
+const UNSAVED_BYTES_MAX: usize = 32 << 20;
+
 /// Numbers of packs. Several may be stored at a time: an import's beside those of the journal.
 struct Packs {
     next: u64,
     being_stored: BTreeSet<u64>,
+    /// Nodes that are in the index and in no saved one, with their packs.
+    unsaved: Vec<(u64, NodeId)>,
+    /// Packs stored since an index was last saved, and their bytes.
+    since_saved: (usize, usize),
+}
+
+/// What is known of the saved indexes. Each covers the packs after those of the one before; see [`Nodes::save_index`].
+#[derive(Default)]
+struct Saved {
+    chain: Vec<SavedIndex>,
+    /// Damaged, or what others have taken the place of.
+    stale: Vec<BlobKey>,
+}
+
+struct SavedIndex {
+    after: u64,
+    number: u64,
+    nodes: usize,
 }
 
 /// A pack between getting its number and being in the index.
@@ -126,6 +149,7 @@ pub struct Nodes {
     /// Pack numbers begin with the writer's epoch, so that a server that was thought dead and is not cannot
     /// put its nodes in the place of its successor's.
     packs: Mutex<Packs>,
+    saved: tokio::sync::Mutex<Saved>,
 }
 
 impl Nodes {
@@ -145,7 +169,13 @@ impl Nodes {
             fresh: RwLock::default(),
             index: RwLock::default(),
             loaded: tokio::sync::OnceCell::new(),
-            packs: Mutex::new(Packs { next: epoch << 32 | 1, being_stored: BTreeSet::new() }),
+            packs: Mutex::new(Packs {
+                next: epoch << 32 | 1,
+                being_stored: BTreeSet::new(),
+                unsaved: Vec::new(),
+                since_saved: (0, 0),
+            }),
+            saved: Default::default(),
         })
     }
 
@@ -158,7 +188,7 @@ impl Nodes {
     }
 
     /// Stores nodes as one pack. Returns when they are durable.
-    pub async fn store(&self, new: &[NewNodes]) -> Result<()> {
+    pub async fn store(self: &Arc<Self>, new: &[NewNodes]) -> Result<()> {
         self.load_index().await?;
         let nodes = self.unstored(new);
         let mut edits = HashMap::new();
@@ -181,7 +211,16 @@ impl Nodes {
                     packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize),
                 );
             }
+            let ids = located.iter().map(|(id, _)| (number, *id)).collect::<Vec<_>>();
             self.index.write().extend(located);
+            let mut packs = self.packs.lock();
+            packs.unsaved.extend(ids);
+            packs.since_saved.0 += 1;
+            packs.since_saved.1 += packed.bytes.len();
+            if packs.since_saved.0 >= UNSAVED_PACKS_MAX || packs.since_saved.1 >= UNSAVED_BYTES_MAX {
+                packs.since_saved = (0, 0);
+                self.save_index_soon();
+            }
         }
         let mut fresh = self.fresh.write();
         for node in new.iter().flat_map(|n| n.nodes()) {
@@ -204,14 +243,6 @@ impl Nodes {
         packs.next += 1;
         packs.being_stored.insert(number);
         BeingStored { nodes: self, number }
-    }
-
-    /// Up to where all packs are in the index: one with a smaller number than another may be stored later.
-    fn covered(&self) -> Option<u64> {
-        let packs = self.packs.lock();
-        let numbers = self.index.read();
-        let beyond = packs.being_stored.first().copied().unwrap_or(packs.next);
-        numbers.values().map(|at| at.pack).filter(|number| *number < beyond).max()
     }
 
     fn unstored(&self, new: &[NewNodes]) -> Vec<Arc<Node>> {
@@ -368,48 +399,57 @@ impl Nodes {
     }
 
     async fn read_index(&self) -> Result<()> {
-        let mut found = HashMap::new();
+        let mut index = HashMap::new();
+        let mut saved = self.saved.lock().await;
+        *saved = Saved::default();
         let mut covered = 0;
-        let indexes = self.list(&keys::pack_indexes(self.uid), "").await?;
-        if let Some(newest) = indexes.last() {
-            match self.read_saved_index(newest, &mut found).await {
-                Ok(number) => covered = number,
+        for key in self.list(&keys::pack_indexes(self.uid), "").await? {
+            match self.read_saved_index(&key).await {
+                Ok(read) if read.after <= covered => {
+                    // A crash may have left those that this one has taken in.
+                    while let Some(old) = saved.chain.pop_if(|old| old.after >= read.after) {
+                        saved.stale.push(keys::pack_index(self.uid, old.number));
+                    }
+                    covered = read.number;
+                    let PackIndex { after, number, nodes } = read;
+                    saved.chain.push(SavedIndex { after, number, nodes: nodes.len() });
+                    index.extend(nodes);
+                }
+                // One before it is lost.
+                Ok(_) => saved.stale.push(key),
                 Err(error) if matches!(error.kind, Kind::Damaged | Kind::Gone) => {
                     // All it says is in the packs, and the next checkpoint saves it anew.
                     tracing::error!(error = %error, repository = self.uid, "reading the packs themselves");
-                    found.clear();
-                    self.blobs.delete(newest).await.map_err(store_error)?;
+                    saved.stale.push(key);
                 }
                 Err(error) => return Err(error),
             }
         }
         let after =
             if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
+        let mut unsaved = Vec::new();
         for key in self.list(&keys::packs(self.uid), &after).await? {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
             let reader = self.blobs.open(&key).await.map_err(store_error)?;
             let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-            let index = pack::read_index(&bytes).map_err(|e| in_pack(&key, e))?;
-            found.extend(locations(number, &bytes, &index)?);
+            let entries = pack::read_index(&bytes).map_err(|e| in_pack(&key, e))?;
+            unsaved.extend(entries.iter().map(|entry| (number, entry.id)));
+            index.extend(locations(number, &bytes, &entries)?);
         }
-        *self.index.write() = found;
+        self.packs.lock().unsaved = unsaved;
+        *self.index.write() = index;
         Ok(())
     }
 
-    /// Takes the index over all packs up to the number that it gives.
-    async fn read_saved_index(
-        &self,
-        key: &millpond_blob::BlobKey,
-        found: &mut HashMap<NodeId, Location>,
-    ) -> Result<u64> {
+    async fn read_saved_index(&self, key: &BlobKey) -> Result<PackIndex> {
         let reader = self.blobs.open(key).await.map_err(store_error)?;
         let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-        decode_index(bytes, found)
+        PackIndex::decode(bytes)
             .map_err(|e| Error::new(Kind::Damaged, format!("pack index {}: {e}", key.as_str())))
     }
 
-    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<millpond_blob::BlobKey>> {
-        let mut keys: Vec<millpond_blob::BlobKey> = Vec::new();
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<BlobKey>> {
+        let mut keys: Vec<BlobKey> = Vec::new();
         loop {
             let after = keys.last().map_or(after, |k| k.as_str());
             let page = self.blobs.list(prefix, after, 10_000).await.map_err(store_error)?;
@@ -420,65 +460,147 @@ impl Nodes {
         }
     }
 
-    /// Writes the multi-pack index, so that a restart need not open every pack. Older ones are removed.
+    fn save_index_soon(self: &Arc<Self>) {
+        let nodes = self.clone();
+        self.tasks.spawn(Box::pin(async move {
+            if let Err(error) = nodes.save_index().await {
+                tracing::warn!(error = %error, repository = nodes.uid, "the pack index was not written");
+            }
+        }));
+    }
+
+    /// Writes what no saved index says yet, so that a restart need not open those packs.
+    ///
+    /// It takes in the files before it that hold fewer than twice as many nodes: so there are few files, and a node
+    /// is written a few times in all, however many there are of all versions.
+    ///
+    /// # Errors
+    /// Nothing is lost by any: the packs say it all, and the next save tries again.
     pub async fn save_index(&self) -> Result<()> {
         if self.loaded.get().is_none() {
             return Ok(());
         }
-        let Some(number) = self.covered() else { return Ok(()) };
-        let bytes = encode_index(number, &self.index.read());
-        let old = self.list(&keys::pack_indexes(self.uid), "").await?;
-        let key = keys::pack_index(self.uid, number);
-        if old.contains(&key) {
-            return Ok(());
+        let mut saved = self.saved.lock().await;
+        let new = self.take_unsaved();
+        if let Err(error) = self.write_index(&mut saved, &new).await {
+            self.packs.lock().unsaved.extend(new);
+            return Err(error);
         }
-        self.blobs.put(&key, bytes).await.map_err(store_error)?;
-        for key in old {
-            self.blobs.delete(&key).await.map_err(store_error)?;
+        while let Some(key) = saved.stale.last() {
+            self.blobs.delete(key).await.map_err(store_error)?;
+            saved.stale.pop();
         }
+        Ok(())
+    }
+
+    /// Of the packs up to which all are in the index: one with a smaller number than another may be stored later.
+    fn take_unsaved(&self) -> Vec<(u64, NodeId)> {
+        let mut packs = self.packs.lock();
+        packs.since_saved = (0, 0);
+        let beyond = packs.being_stored.first().copied().unwrap_or(packs.next);
+        packs.unsaved.extract_if(.., |(number, _)| *number < beyond).collect()
+    }
+
+    async fn write_index(&self, saved: &mut Saved, new: &[(u64, NodeId)]) -> Result<()> {
+        let Some(number) = new.iter().map(|(number, _)| *number).max() else { return Ok(()) };
+        let mut nodes: HashMap<NodeId, Location> = {
+            let index = self.index.read();
+            new.iter().filter_map(|(_, id)| Some((*id, index.get(id)?.clone()))).collect()
+        };
+        let (mut kept, mut after) = (saved.chain.len(), 0);
+        while let Some(before) = kept.checked_sub(1).map(|last| &saved.chain[last]) {
+            after = before.number;
+            if before.nodes >= 2 * nodes.len() {
+                break;
+            }
+            let read = self.read_saved_index(&keys::pack_index(self.uid, before.number)).await;
+            match read {
+                Ok(read) => {
+                    for (id, at) in read.nodes {
+                        nodes.entry(id).or_insert(at);
+                    }
+                }
+                Err(error) if matches!(error.kind, Kind::Damaged | Kind::Gone) => {
+                    // The memory has it all.
+                    tracing::error!(error = %error, repository = self.uid, "the pack index is written anew");
+                    nodes = self.index.read().clone();
+                    (kept, after) = (0, 0);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            (kept, after) = (kept - 1, before.after);
+        }
+        let index = PackIndex { after, number, nodes: nodes.into_iter().collect() };
+        let count = index.nodes.len();
+        self.blobs.put(&keys::pack_index(self.uid, number), index.encode()).await.map_err(store_error)?;
+        for old in saved.chain.drain(kept..).filter(|old| old.number != number) {
+            saved.stale.push(keys::pack_index(self.uid, old.number));
+        }
+        saved.stale.retain(|key| *key != keys::pack_index(self.uid, number));
+        saved.chain.push(SavedIndex { after, number, nodes: count });
         Ok(())
     }
 }
 
-/// `docs/formats/pack.md`, multi-pack index, version 1. Nodes of packs beyond `number` may be in it too; a
-/// reader reads those packs' own indexes all the same.
-pub(crate) fn encode_index(number: u64, index: &HashMap<NodeId, Location>) -> Bytes {
-    let mut entries: Vec<_> = index.iter().collect();
-    entries.sort_unstable_by_key(|(id, _)| **id);
-    let mut w = Writer::new();
-    w.raw(b"MPMI").u8(1).uint(number).uint(entries.len() as u64);
-    for (id, at) in entries {
-        w.raw(&id.0).uint(at.pack).uint(at.offset).uint(u64::from(at.len));
-        match &at.base {
-            None => w.u8(0),
-            Some(base) => w.u8(1).raw(&base.0),
-        };
-    }
-    w.finish().into()
+/// Where the nodes of some packs are: `docs/formats/metadata.md`, `midx`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackIndex {
+    /// Packs up to this number are not in it.
+    pub(crate) after: u64,
+    /// All later ones up to this number are. Nodes of some packs beyond it may be in it too; a reader reads those
+    /// packs' own indexes all the same.
+    pub(crate) number: u64,
+    /// Each once.
+    pub(crate) nodes: Vec<(NodeId, Location)>,
 }
 
-pub(crate) fn decode_index(
-    bytes: Bytes,
-    into: &mut HashMap<NodeId, Location>,
-) -> std::result::Result<u64, millpond_types::DecodeError> {
-    let mut r = Reader::new(bytes);
-    if r.raw(4)?.as_ref() != b"MPMI" || r.u8()? != 1 {
-        return Err(millpond_types::DecodeError("not a pack index of version 1"));
-    }
-    let number = r.uint()?;
-    for _ in 0..r.uint()? {
-        let id = NodeId(r.digest()?);
-        let (pack, offset, len) = (r.uint()?, r.uint()?, r.uint()?);
-        let len = u32::try_from(len).map_err(|_| millpond_types::DecodeError("node length does not fit"))?;
-        let base = match r.u8()? {
-            0 => None,
-            1 => Some(Box::new(NodeId(r.digest()?))),
-            _ => return Err(millpond_types::DecodeError("unknown form of a node's base")),
+impl PackIndex {
+    /// Sorted by id, whatever the order here.
+    pub(crate) fn encode(mut self) -> Bytes {
+        self.nodes.sort_unstable_by_key(|(id, _)| *id);
+        let mut w = Writer::new();
+        w.raw(b"MPMI");
+        match self.after {
+            0 => w.u8(1),
+            after => w.u8(2).uint(after),
         };
-        into.insert(id, Location { pack, offset, len, base });
+        w.uint(self.number).uint(self.nodes.len() as u64);
+        for (id, at) in &self.nodes {
+            w.raw(&id.0).uint(at.pack).uint(at.offset).uint(u64::from(at.len));
+            match &at.base {
+                None => w.u8(0),
+                Some(base) => w.u8(1).raw(&base.0),
+            };
+        }
+        w.finish().into()
     }
-    r.end()?;
-    Ok(number)
+
+    pub(crate) fn decode(bytes: Bytes) -> std::result::Result<Self, millpond_types::DecodeError> {
+        let mut r = Reader::new(bytes);
+        let version = if r.raw(4)?.as_ref() == b"MPMI" { r.u8()? } else { 0 };
+        let after = match version {
+            1 => 0,
+            2 => r.uint()?,
+            _ => return Err(millpond_types::DecodeError("not a pack index of version 1 or 2")),
+        };
+        let number = r.uint()?;
+        let mut nodes = Vec::new();
+        for _ in 0..r.uint()? {
+            let id = NodeId(r.digest()?);
+            let (pack, offset, len) = (r.uint()?, r.uint()?, r.uint()?);
+            let len =
+                u32::try_from(len).map_err(|_| millpond_types::DecodeError("node length does not fit"))?;
+            let base = match r.u8()? {
+                0 => None,
+                1 => Some(Box::new(NodeId(r.digest()?))),
+                _ => return Err(millpond_types::DecodeError("unknown form of a node's base")),
+            };
+            nodes.push((id, Location { pack, offset, len, base }));
+        }
+        r.end()?;
+        Ok(Self { after, number, nodes })
+    }
 }
 
 /// Where the nodes of a pack are.
@@ -535,7 +657,7 @@ pub fn tree_error(error: TreeError) -> Error {
 }
 
 /// A pack's failure, with its name.
-fn in_pack(key: &millpond_blob::BlobKey, error: TreeError) -> Error {
+fn in_pack(key: &BlobKey, error: TreeError) -> Error {
     let error = tree_error(error);
     Error::new(error.kind, format!("pack {}: {}", key.as_str(), error.message))
 }

@@ -4,7 +4,7 @@ use super::data::Data;
 use super::{Check, FsckReport, REBUILT, RESTORE};
 use crate::engine::kv_error;
 use crate::keys::{self, RepoUid};
-use crate::nodes::{Alone, Location, decode_index, store_error, tree_error};
+use crate::nodes::{Alone, Location, PackIndex, store_error, tree_error};
 use crate::state::{Repo, RepoState};
 use crate::watch::Defect;
 use crate::{Kind, Result};
@@ -54,7 +54,7 @@ impl Check {
         walk.refs(&repo.state.read()).await?;
         self.watch.phase(format!("commits of {name}"));
         walk.commits(repo).await?;
-        walk.check_index().await?;
+        walk.check_indexes().await?;
         walk.end().await
     }
 }
@@ -136,35 +136,42 @@ impl Walk<'_> {
         pack::decode_index(size, &header, &index).map_err(tree_error)
     }
 
-    /// Compares the index over all packs, which a start reads, with the packs. Comes last, when it is known which
+    /// Compares the indexes over many packs, which a start reads, with the packs. Comes last, when it is known which
     /// nodes are stored as edits of others.
-    async fn check_index(&mut self) -> Result<()> {
+    async fn check_indexes(&mut self) -> Result<()> {
         let prefix = keys::pack_indexes(self.uid);
-        let newest = self.check.blobs.list(&prefix, "", 10_000).await.map_err(store_error)?;
-        let Some((key, _)) = newest.into_iter().next_back() else { return Ok(()) };
+        for (key, _) in self.check.blobs.list(&prefix, "", 10_000).await.map_err(store_error)? {
+            self.check_index(&key).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_index(&mut self, key: &BlobKey) -> Result<()> {
         let thing = format!("pack index {}", key.as_str());
         let read = async {
-            let reader = self.check.blobs.open(&key).await?;
+            let reader = self.check.blobs.open(key).await?;
             reader.read(0..reader.size()).await
         };
-        let mut found = HashMap::new();
         let decoded = match read.await {
-            Ok(bytes) => decode_index(bytes, &mut found).map_err(|e| e.to_string()),
-            Err(millpond_blob::BlobError::NotFound(_)) => return Ok(()), // a checkpoint has replaced it
+            Ok(bytes) => PackIndex::decode(bytes).map_err(|e| e.to_string()),
+            Err(millpond_blob::BlobError::NotFound(_)) => return Ok(()), // another has taken its place
             Err(error) => Err(error.to_string()),
         };
-        if let Err(what) = decoded {
-            self.defect("", None, thing, what, REBUILT);
-            return Ok(());
-        }
+        let found = match decoded {
+            Ok(found) => found.nodes,
+            Err(what) => {
+                self.defect("", None, thing, what, REBUILT);
+                return Ok(());
+            }
+        };
         // It may be newer than what this check has seen.
         self.read_new_packs().await?;
         let wrong = found.iter().filter(|(id, at)| {
             // A node may be in two packs; then either will do.
-            self.index.get(*id).is_none_or(|own| {
+            self.index.get(id).is_none_or(|own| {
                 // Of a node that could not be read nobody knows what it is an edit of.
                 let is_known =
-                    matches!(self.visited.get(*id), Some(Some(_))) || self.needed_as_base.contains(*id);
+                    matches!(self.visited.get(id), Some(Some(_))) || self.needed_as_base.contains(id);
                 let same_base = own.base == at.base || !is_known;
                 own.pack == at.pack && ((own.offset, own.len) != (at.offset, at.len) || !same_base)
             })

@@ -25,7 +25,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&format!("{source:?}")).u8(u8::from(hidden));
-        let mut keyed = match self.begin(actor, "create-branch", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "create-branch", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same_commit(answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -82,7 +82,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).u8(u8::from(force));
-        let mut keyed = match self.begin(actor, "delete-branch", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "delete-branch", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

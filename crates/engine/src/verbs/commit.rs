@@ -22,7 +22,7 @@ impl Engine {
     ) -> Result<CommitInfo> {
         self.journal.admit()?;
         check_words(&request.message, &request.metadata)?;
-        let mut keyed = match self.begin(actor, "commit", repository, || fingerprint(name, &request))? {
+        let mut keyed = match self.begin(actor, "commit", repository, || fingerprint(name, &request)).await? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
         };

@@ -49,7 +49,7 @@ impl Engine {
             w.u8(u8::from(request.force));
             w.finish()
         };
-        let keyed = match self.begin(actor, "copy-object", repository, fingerprint)? {
+        let keyed = match self.begin(actor, "copy-object", repository, fingerprint).await? {
             Begin::Again(answer) => {
                 return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
             }
@@ -91,10 +91,11 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).bytes(path.as_bytes()).u8(u8::from(force)).map(metadata.iter());
-        let mut keyed = match self.begin(actor, "set-object-metadata", repository, || request.finish())? {
-            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
-            Begin::Go(keyed) => keyed,
-        };
+        let mut keyed =
+            match self.begin(actor, "set-object-metadata", repository, || request.finish()).await? {
+                Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+                Begin::Go(keyed) => keyed,
+            };
         let repo = self.repo(repository)?;
         let branch = self.branch(&repo, name)?;
         self.writable(&repo, force)?;

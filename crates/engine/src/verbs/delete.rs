@@ -40,7 +40,7 @@ impl Engine {
             request.bytes(path.as_bytes());
             condition.fingerprint(&mut request);
         }
-        let mut keyed = match self.begin(actor, "delete-objects", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "delete-objects", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, take_failures).await,
             Begin::Go(keyed) => keyed,
         };

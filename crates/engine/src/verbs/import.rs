@@ -117,7 +117,7 @@ impl Engine {
         check_words(&request.message, &request.metadata)?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{request:?}"));
-        let mut keyed = match self.begin(actor, "import-start", repository, || fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "import-start", repository, || fingerprint.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |r| r.text()).await,
             Begin::Go(keyed) => keyed,
         };
@@ -190,10 +190,11 @@ impl Engine {
     /// Ends an import that has not ended: from here on it cannot change the branch.
     pub async fn import_cancel(&self, actor: &Actor, repository: &RepositoryName, id: &str) -> Result<()> {
         self.journal.admit()?;
-        let mut keyed = match self.begin(actor, "import-cancel", repository, || id.as_bytes().to_vec())? {
-            Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
-            Begin::Go(keyed) => keyed,
-        };
+        let mut keyed =
+            match self.begin(actor, "import-cancel", repository, || id.as_bytes().to_vec()).await? {
+                Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
+                Begin::Go(keyed) => keyed,
+            };
         let repo = self.repo(repository)?;
         let decided = {
             let mut state = repo.decide()?;

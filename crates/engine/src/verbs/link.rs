@@ -42,7 +42,7 @@ impl Engine {
             request.condition.fingerprint(&mut w);
             w.finish()
         };
-        let keyed = match self.begin(actor, "link-object", repository, fingerprint)? {
+        let keyed = match self.begin(actor, "link-object", repository, fingerprint).await? {
             Begin::Again(answer) => {
                 return self.same_entry(answer, &*self.repo(repository)?, path.clone()).await;
             }

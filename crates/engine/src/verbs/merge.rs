@@ -41,7 +41,7 @@ impl Engine {
         check_words(&request.message, &request.metadata)?;
         let mut fingerprint = Writer::new();
         fingerprint.text(&format!("{source:?}")).text(destination.as_str()).text(&format!("{request:?}"));
-        let mut keyed = match self.begin(actor, "merge", repository, || fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "merge", repository, || fingerprint.finish()).await? {
             Begin::Again(answer) => return self.same_commit(answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -128,7 +128,7 @@ impl Engine {
         overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number}{overrides:?}{allow_empty}"));
-        let mut keyed = match self.begin(actor, "revert", repository, || fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "revert", repository, || fingerprint.finish()).await? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -189,7 +189,7 @@ impl Engine {
         overrides.check()?;
         let mut fingerprint = Writer::new();
         fingerprint.text(name.as_str()).text(&format!("{target:?}{parent_number:?}{overrides:?}"));
-        let mut keyed = match self.begin(actor, "cherry-pick", repository, || fingerprint.finish())? {
+        let mut keyed = match self.begin(actor, "cherry-pick", repository, || fingerprint.finish()).await? {
             Begin::Again(answer) => return self.same_commit_info(repository, answer).await,
             Begin::Go(keyed) => keyed,
         };

@@ -71,7 +71,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).u8(u8::from(force));
-        let mut keyed = match self.begin(actor, "undo", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "undo", repository, || request.finish()).await? {
             Begin::Again(answer) => {
                 let undone = self.same(answer, Reader::uint).await?;
                 return self.undo_of(&*self.repo(repository)?, name, undone).await;

@@ -220,7 +220,7 @@ impl ObjectWriter {
             extra,
         });
         let fingerprint = || fingerprint(&name, &path, &entry, &request.condition);
-        let keyed = match engine.begin(&actor, VERB, &repo.info().name, fingerprint)? {
+        let keyed = match engine.begin(&actor, VERB, &repo.info().name, fingerprint).await? {
             Begin::Again(answer) => return engine.same_entry(answer, &repo, path).await,
             Begin::Go(keyed) => keyed,
         };

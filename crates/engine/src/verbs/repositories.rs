@@ -25,7 +25,7 @@ impl Engine {
         }
         let mut request = Writer::new();
         request.text(&new.storage_namespace).text(new.default_branch.as_str()).u8(u8::from(new.read_only));
-        let mut keyed = match self.begin(actor, "create-repository", &new.name, || request.finish())? {
+        let mut keyed = match self.begin(actor, "create-repository", &new.name, || request.finish()).await? {
             Begin::Again(answer) => {
                 let (_, state) = crate::tables::decode_repository(self.same(answer, Reader::bytes).await?)?;
                 return Ok((*state.info).clone());
@@ -106,7 +106,7 @@ impl Engine {
     /// Unpublishes a repository. Its number is never used again.
     pub async fn delete_repository(&self, actor: &Actor, name: &RepositoryName, force: bool) -> Result<()> {
         self.journal.admit()?;
-        let mut keyed = match self.begin(actor, "delete-repository", name, || vec![u8::from(force)])? {
+        let mut keyed = match self.begin(actor, "delete-repository", name, || vec![u8::from(force)]).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };
@@ -131,7 +131,7 @@ impl Engine {
     /// object. A write that comes first makes this refuse; one that comes later finds no branch.
     pub async fn delete_empty_repository(&self, actor: &Actor, name: &RepositoryName) -> Result<()> {
         self.journal.admit()?;
-        let mut keyed = match self.begin(actor, "delete-empty-repository", name, Vec::new)? {
+        let mut keyed = match self.begin(actor, "delete-empty-repository", name, Vec::new).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };
@@ -200,7 +200,7 @@ impl Engine {
         remove.iter().for_each(|key| {
             request.text(key);
         });
-        let mut keyed = match self.begin(actor, "repository-metadata", name, || request.finish())? {
+        let mut keyed = match self.begin(actor, "repository-metadata", name, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

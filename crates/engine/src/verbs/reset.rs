@@ -26,7 +26,7 @@ impl Engine {
             ResetScope::Prefix(prefix) => request.u8(1).bytes(prefix),
             ResetScope::Path(path) => request.u8(2).bytes(path.as_bytes()),
         };
-        let mut keyed = match self.begin(actor, "reset", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "reset", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };
@@ -100,7 +100,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&target.text);
-        let mut keyed = match self.begin(actor, "hard-reset", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "hard-reset", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same_commit(answer).await.map(|_| ()),
             Begin::Go(keyed) => keyed,
         };

@@ -98,7 +98,7 @@ impl Engine {
         decide: impl FnOnce(&RepoState) -> Result<Settings>,
     ) -> Result<()> {
         self.journal.admit()?;
-        let mut keyed = match self.begin(actor, verb, repository, || request.to_vec())? {
+        let mut keyed = match self.begin(actor, verb, repository, || request.to_vec()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

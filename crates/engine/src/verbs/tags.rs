@@ -23,7 +23,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).text(&format!("{target:?}"));
-        let mut keyed = match self.begin(actor, "create-tag", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "create-tag", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same_commit(answer).await,
             Begin::Go(keyed) => keyed,
         };
@@ -62,7 +62,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(name.as_str()).u8(u8::from(force));
-        let mut keyed = match self.begin(actor, "delete-tag", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "delete-tag", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

@@ -233,14 +233,14 @@ impl Engine {
     }
 
     /// Starts a request that may carry an idempotency key.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         &self,
         actor: &Actor,
         verb: &str,
         repo: &RepositoryName,
         request: impl FnOnce() -> Vec<u8>,
     ) -> Result<Begin> {
-        self.idempotency.begin(actor, verb, repo, request, self.clock.now())
+        self.idempotency.begin(&*self.kv, actor, verb, repo, request, self.clock.now()).await
     }
 
     /// The commit id that a repeated request was answered with.

@@ -60,7 +60,7 @@ impl Engine {
         let mut request = Writer::new();
         request.text(branch.as_str()).bytes(path.as_bytes()).bytes(&attributes.encode());
         request.text(checksum_algorithm).text(checksum_type);
-        let mut keyed = match self.begin(actor, "create-upload", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "create-upload", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, decode_upload).await,
             Begin::Go(keyed) => keyed,
         };
@@ -241,7 +241,7 @@ impl Engine {
         wanted.text(name.as_str()).bytes(path.as_bytes()).text(id).raw(&fingerprint);
         wanted.bytes(&millpond_types::entry::encode_extra(&request.extra));
         request.condition.fingerprint(&mut wanted);
-        let mut keyed = match self.begin(actor, "complete-upload", repository, || wanted.finish())? {
+        let mut keyed = match self.begin(actor, "complete-upload", repository, || wanted.finish()).await? {
             Begin::Again(answer) => return self.same_entry(answer, &repo, path.clone()).await,
             Begin::Go(keyed) => keyed,
         };
@@ -355,7 +355,7 @@ impl Engine {
         self.journal.admit()?;
         let mut request = Writer::new();
         request.text(branch.as_str()).bytes(path.as_bytes()).text(id);
-        let mut keyed = match self.begin(actor, "abort-upload", repository, || request.finish())? {
+        let mut keyed = match self.begin(actor, "abort-upload", repository, || request.finish()).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };

@@ -205,3 +205,55 @@ async fn a_small_commit_on_a_large_tree_stores_its_change_and_not_its_leaves() {
         assert_eq!(get(&engine, "main~40", key.as_bytes()).await.unwrap(), b"x");
     }
 }
+
+/// Names of the saved pack indexes.
+async fn saved_indexes(world: &World) -> Vec<millpond_blob::BlobKey> {
+    let listed = world.blobs.list("r1/midx/", "", 1000).await.unwrap();
+    listed.into_iter().map(|(key, _)| key).collect()
+}
+
+#[tokio::test]
+async fn a_long_history_has_few_pack_indexes_and_any_of_them_may_be_lost_or_damaged() {
+    let world = World::new(11);
+    let engine = with_repo(&world).await;
+    let mut ids = Vec::new();
+    let mut most = 0;
+    for n in 0..70u8 {
+        put(&engine, "main", &[b'k', n], &[n]).await;
+        ids.push(commit(&engine, "main", "one more").await.unwrap().id);
+        engine.checkpoint().await.unwrap();
+        most = most.max(saved_indexes(&world).await.len());
+    }
+    assert!((2..=7).contains(&most), "{most} indexes of 70 checkpoints");
+    drop(engine);
+    let mut indexes = Vec::new();
+    for key in saved_indexes(&world).await {
+        let reader = world.blobs.open(&key).await.unwrap();
+        indexes.push((key, reader.read(0..reader.size()).await.unwrap()));
+    }
+    assert!(indexes.len() > 1, "{indexes:?}");
+    for ((key, good), is_lost) in indexes.iter().flat_map(|index| [(index, true), (index, false)]) {
+        if is_lost {
+            world.blobs.delete(key).await.unwrap();
+        } else {
+            world.blobs.put(key, good.slice(..good.len() - 1)).await.unwrap();
+        }
+        let engine = world.open().await;
+        for (n, id) in (0..).zip(&ids) {
+            let read = get(&engine, &id.to_string(), &[b'k', n]).await;
+            assert_eq!(read, Some(vec![n]), "{key:?} is lost: {is_lost}");
+        }
+        put(&engine, "main", b"after", key.as_str().as_bytes()).await;
+        put(&engine, "main", b"lost", &[u8::from(is_lost)]).await;
+        commit(&engine, "main", "after a loss").await.unwrap();
+        engine.checkpoint().await.unwrap();
+        assert_eq!(crate::fsck::check(&world, FsckRequest::default()).await.1, []);
+        drop(engine);
+        for key in saved_indexes(&world).await {
+            world.blobs.delete(&key).await.unwrap();
+        }
+        for (key, good) in &indexes {
+            world.blobs.put(key, good.clone()).await.unwrap();
+        }
+    }
+}

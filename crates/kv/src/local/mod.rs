@@ -39,6 +39,9 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 const INLINE_SCAN_PAIRS_MAX: usize = 64;
 /// A log of this many bytes is exchanged when most of it is dead.
 const LOG_BYTES_MIN: u64 = 1 << 20;
+/// A log of this many bytes is exchanged after a range was deleted: what the engine writes for a while ends with that,
+/// so the rest is there to stay. It would only be read again by the next start.
+const LOG_BYTES_SWEPT: u64 = 8 << 20;
 /// A log of this many bytes is exchanged whatever is in it.
 const LOG_BYTES_MAX: u64 = 96 << 20;
 /// Room that must be left on the disk for the tables to be written.
@@ -128,7 +131,8 @@ impl LocalKv {
     fn start(shared: Shared, log: Log) -> Result<Self, KvError> {
         let shared = Arc::new(shared);
         let (queue, requests) = mpsc::channel(QUEUE_BATCHES);
-        let committer = Committer { shared: shared.clone(), log, exchange: None, exchange_at: 0 };
+        let committer =
+            Committer { shared: shared.clone(), log, exchange: None, exchange_at: 0, swept: false };
         let committer = std::thread::Builder::new()
             .name("kv-committer".into())
             .spawn(move || committer.run(requests))
@@ -287,6 +291,8 @@ struct Committer {
     exchange: Option<std::thread::JoinHandle<()>>,
     /// Not again before the log has this many bytes.
     exchange_at: u64,
+    /// The log has the deletion of a range.
+    swept: bool,
 }
 
 impl Committer {
@@ -347,6 +353,8 @@ impl Committer {
                 Err(AppendError::Failed(e)) => return Err(self.shared.fail(&e)),
             }
             self.shared.layers.write().active = layers.active;
+            let mut writes = accepted().flat_map(|(request, _)| &request.batch.writes);
+            self.swept |= writes.any(|write| matches!(write, Write::DeleteRange(..)));
             let batches = accepted().count() as u64;
             self.shared.counters.records.fetch_add(1, Ordering::Relaxed);
             self.shared.counters.batches.fetch_add(batches, Ordering::Relaxed);
@@ -382,7 +390,9 @@ impl Committer {
             layers.active.bytes as u64
         };
         let bytes = self.log.bytes();
-        let due = bytes >= LOG_BYTES_MIN && alive <= bytes / 4 || bytes >= LOG_BYTES_MAX;
+        let due = bytes >= LOG_BYTES_MIN && alive <= bytes / 4
+            || bytes >= LOG_BYTES_SWEPT && self.swept
+            || bytes >= LOG_BYTES_MAX;
         if !due || self.shared.untouched || bytes < self.exchange_at || self.shared.failure.lock().is_some() {
             return;
         }
@@ -411,7 +421,7 @@ impl Committer {
         self.log.clean()?;
         let number = self.log.number() + 1;
         self.log = Log::create(&self.shared.path, number)?;
-        self.exchange_at = 0;
+        (self.exchange_at, self.swept) = (0, false);
         let frozen = {
             let mut layers = self.shared.layers.write();
             let frozen = Arc::new(std::mem::take(&mut layers.active));
@@ -628,7 +638,8 @@ mod tests {
     fn batches_that_wait_together_share_one_record_and_keep_their_own_answers() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let (shared, log) = Shared::open(&directory.path().join("meta.redb")).expect("opens");
-        let mut committer = Committer { shared: Arc::new(shared), log, exchange: None, exchange_at: 0 };
+        let mut committer =
+            Committer { shared: Arc::new(shared), log, exchange: None, exchange_at: 0, swept: false };
         let create = |key: &'static str| Batch {
             preconditions: vec![(key.into(), Expect::Absent)],
             writes: vec![Write::Put(key.into(), "v".into())],
@@ -657,7 +668,8 @@ mod tests {
         let mut states = Vec::new();
         {
             let (shared, log) = Shared::open(&path).expect("opens");
-            let mut committer = Committer { shared: Arc::new(shared), log, exchange: None, exchange_at: 0 };
+            let mut committer =
+                Committer { shared: Arc::new(shared), log, exchange: None, exchange_at: 0, swept: false };
             run(&mut committer, (0..50).map(write).collect());
             run(&mut committer, vec![range("k010", "k020"), write(15)]);
             committer.exchange(0).expect("room");

@@ -124,6 +124,29 @@ async fn a_missing_log_is_refused_by_name() {
     assert!(text.contains("0000000001.log"), "{text}");
 }
 
+/// The accident: half of what the engine wrote was to stay, so the log grew to 96 MiB, was held in memory, and was read
+/// again by the start after a kill.
+#[tokio::test]
+async fn what_is_left_when_a_range_is_deleted_goes_to_the_tables() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let kv = LocalKv::open(directory.path().join("meta.redb")).expect("opens");
+    let row = Bytes::from(vec![3; 1 << 20]);
+    for n in 0..12 {
+        let put = |table: &str| Write::Put(format!("{table}/{n:03}").into(), row.clone());
+        kv.commit(Batch { preconditions: vec![], writes: vec![put("journal"), put("table")] })
+            .await
+            .expect("commit");
+    }
+    assert_eq!(kv.counters().exchanges, 0, "all of it is alive");
+    let trim = Write::DeleteRange("journal/".into(), "journal0".into());
+    kv.commit(Batch { preconditions: vec![], writes: vec![trim] }).await.expect("commit");
+    while kv.counters().exchanges == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(kv.scan(b"table/", b"table0", usize::MAX).await.expect("scan").len(), 12);
+    assert_eq!(kv.scan(b"journal/", b"journal0", usize::MAX).await.expect("scan").len(), 0);
+}
+
 #[tokio::test]
 async fn a_long_log_of_dead_rows_is_exchanged_while_writes_go_on() {
     let directory = tempfile::tempdir().expect("temporary directory");
