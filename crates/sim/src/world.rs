@@ -359,7 +359,12 @@ impl World {
 
     /// The last backup, if there is one, is all that was stored at its row.
     async fn restore(&self, calls: &[Call]) -> Result<(), String> {
-        if !calls.iter().any(|call| matches!(call.outcome, Outcome::Done(Answer::BackedUp(_)))) {
+        let made = |call: &Call| matches!(call.outcome, Outcome::Done(Answer::BackedUp(_)));
+        // Of a blob that could not be read a backup says so, and is without it.
+        let incomplete = |call: &Call| {
+            matches!((&call.op, &call.outcome), (Op::Backup, Outcome::Done(Answer::Defects(_))))
+        };
+        if !calls.iter().any(made) || calls.iter().any(incomplete) {
             return Ok(());
         }
         self.kill_all("restored");

@@ -35,7 +35,7 @@ impl Engine {
             ));
         }
         let request = || format!("{new:?}").into_bytes();
-        let mut keyed = match self.begin(actor, "create-pull-request", repository, request)? {
+        let mut keyed = match self.begin(actor, "create-pull-request", repository, request).await? {
             Begin::Again(answer) => {
                 let text = self.same(answer, |r| r.text()).await?;
                 return PullRequestId::parse(&text)
@@ -118,7 +118,7 @@ impl Engine {
     ) -> Result<()> {
         self.journal.admit()?;
         let request = || format!("{id}{update:?}").into_bytes();
-        let mut keyed = match self.begin(actor, "update-pull-request", repository, request)? {
+        let mut keyed = match self.begin(actor, "update-pull-request", repository, request).await? {
             Begin::Again(answer) => return self.same(answer, |_| Ok(())).await,
             Begin::Go(keyed) => keyed,
         };
@@ -155,7 +155,7 @@ impl Engine {
     ) -> Result<CommitId> {
         self.journal.admit()?;
         let request = || id.as_str().as_bytes().to_vec();
-        let mut keyed = match self.begin(actor, "merge-pull-request", repository, request)? {
+        let mut keyed = match self.begin(actor, "merge-pull-request", repository, request).await? {
             Begin::Again(answer) => return self.same_commit(answer).await,
             Begin::Go(keyed) => keyed,
         };
