@@ -33,7 +33,32 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// The open file.
 pub(super) struct Tables {
-    database: Database,
+    database: Closing,
+}
+
+/// A database that may be closed whatever its pages are: redb writes its last state then, and panics if the pages that
+/// it needs are destroyed. Everything acknowledged is durable before.
+struct Closing(Option<Database>);
+
+impl std::ops::Deref for Closing {
+    type Target = Database;
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("it is there until it is closed")
+    }
+}
+
+impl std::ops::DerefMut for Closing {
+    fn deref_mut(&mut self) -> &mut Database {
+        self.0.as_mut().expect("it is there until it is closed")
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // There is nobody to tell: who reads what is damaged is told then.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// One state of the rows.
@@ -45,16 +70,18 @@ impl Tables {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         guarded(|| {
-            let database = builder.create(path).map_err(|e| match e {
-                DatabaseError::DatabaseAlreadyOpen => KvError::Failed(format!(
-                    "data directory {} is in use by another server; stop it, or choose another directory",
-                    directory.display()
-                )),
-                DatabaseError::Storage(redb::StorageError::Corrupted(why)) => damaged_file(&why),
-                e => {
-                    KvError::Failed(format!("cannot open the metadata store in {}: {e}", directory.display()))
-                }
-            })?;
+            let database =
+                builder.create(path).map(|database| Closing(Some(database))).map_err(|e| match e {
+                    DatabaseError::DatabaseAlreadyOpen => KvError::Failed(format!(
+                        "data directory {} is in use by another server; stop it, or choose another directory",
+                        directory.display()
+                    )),
+                    DatabaseError::Storage(redb::StorageError::Corrupted(why)) => damaged_file(&why),
+                    e => KvError::Failed(format!(
+                        "cannot open the metadata store in {}: {e}",
+                        directory.display()
+                    )),
+                })?;
             prepare(&database)?;
             Ok(Self { database })
         })
@@ -70,7 +97,8 @@ impl Tables {
         guarded(|| {
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES);
-            let mut database = builder.create_with_backend(backend).map_err(|e| match e {
+            let database = builder.create_with_backend(backend).map(|database| Closing(Some(database)));
+            let mut database = database.map_err(|e| match e {
                 DatabaseError::Storage(redb::StorageError::Corrupted(why)) => damaged_file(&why),
                 e => cannot(&e),
             })?;
