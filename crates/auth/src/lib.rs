@@ -32,6 +32,8 @@ pub use change::{Change, NewKey, NewUser};
 pub use defaults::{ADMINS, AclLevel, acl_policy};
 pub use directory::{Acl, GroupInfo, KeyInfo, Page, PolicyInfo, UserInfo};
 pub use error::{Error, Result};
+/// Rows that a change is written with, and what they expect: see [`Change::commit`].
+pub use millpond_kv::Batch;
 pub use password::PasswordHash;
 pub use permission::{Action, Needs, Permit, Resource};
 pub use policy::{Circumstances, Conditions, Document, Effect, Miss, Statement};

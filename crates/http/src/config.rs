@@ -35,7 +35,7 @@ pub async fn setup_state(_call: Call) -> Handled {
         state: Some("initialized"),
         comm_prefs_missing: Some(false),
         login_config: Some(LoginConfig {
-            RBAC: Some("none"),
+            RBAC: Some("internal"),
             login_url: Some(""),
             login_url_method: Some("none"),
             login_failed_message: Some("The access key and the secret do not fit together."),
@@ -79,6 +79,7 @@ pub async fn version(call: Call) -> Handled {
 
 /// `GET /config/storage`
 pub async fn storage(call: Call) -> Handled {
+    call.service.may_read_config(&call.caller)?;
     json::ok(&storage_config(&call.options))
 }
 

@@ -23,6 +23,7 @@ mod objects;
 mod openapi;
 mod operation;
 mod page;
+mod people;
 mod pulls;
 mod range;
 mod refs;

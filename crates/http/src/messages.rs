@@ -58,10 +58,10 @@ lists! {
     DiffList of Diff<'static>,
     ObjectStatsList of ObjectStats<'static>,
     UserList of User<'static>,
-    GroupList of Group,
-    PolicyList of Policy,
+    GroupList of Group<'static>,
+    PolicyList of Policy<'static>,
     CredentialsList of Credentials<'static>,
-    ExternalPrincipalList of ExternalPrincipal,
+    ExternalPrincipalList of ExternalPrincipal<'static>,
     ActionRunList of ActionRun,
     HookRunList of HookRun,
     PullRequestsList of PullRequest<'static>,
@@ -431,9 +431,12 @@ message! {
     User<'a> { id: &'a str, creation_date: i64; friendly_name: &'a str, email: &'a str }
 }
 message! { #[derive(Serialize)] CurrentUser<'a> { user: User<'a> } }
-message! { #[derive(Deserialize)] UserCreation { id: String } }
+message! { #[derive(Deserialize, Default)] UserCreation { id: String; invite_user: bool } }
 message! { #[derive(Serialize)] Credentials<'a> { access_key_id: &'a str, creation_date: i64 } }
-shape! { CredentialsWithSecret { access_key_id: String, secret_access_key: String, creation_date: i64 } }
+message! {
+    #[derive(Serialize)]
+    CredentialsWithSecret<'a> { access_key_id: &'a str, secret_access_key: &'a str, creation_date: i64 }
+}
 message! {
     #[derive(Deserialize, Default)]
     LoginInformation { access_key_id: String, secret_access_key: String }
@@ -442,10 +445,14 @@ message! { #[derive(Serialize)] AuthenticationToken { token: String; token_expir
 shape! { StsAuthRequest { code: String, state: String, redirect_uri: String; ttl_seconds: i64 } }
 shape! { ExternalLoginInformation { identityRequest: Anything; token_expiration_duration: i64 } }
 shape! { ExternalPrincipalCreation { ; settings: Vec<Metadata> } }
-shape! { ExternalPrincipal { id: String, user_id: String; settings: Vec<Metadata> } }
-shape! { Group { id: String, creation_date: i64; name: String, description: String } }
-shape! { GroupCreation { id: String; description: String } }
-shape! { #[allow(clippy::upper_case_acronyms)] ACL { permission: String } }
+message! { #[derive(Serialize)] ExternalPrincipal<'a> { id: &'a str, user_id: &'a str } }
+message! {
+    #[derive(Serialize)]
+    Group<'a> { id: &'a str, creation_date: i64; name: &'a str, description: &'a str }
+}
+message! { #[derive(Deserialize, Default)] GroupCreation { id: String; description: String } }
+message! { #[derive(Serialize, Deserialize)] #[allow(clippy::upper_case_acronyms)] ACL { permission: String } }
+message! { #[derive(Serialize)] ErrorNoACL<'a> { message: &'a str; no_acl: bool } }
 choice! {
     /// What a statement does.
     Effect { Allow = "allow", Deny = "deny" }
@@ -456,7 +463,17 @@ shape! {
         condition: BTreeMap<String, BTreeMap<String, Vec<String>>>
     }
 }
-shape! { Policy { id: String, statement: NonEmptyList<Statement>; creation_date: i64, acl: String } }
+/// The statements of a policy, as they were saved.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct Statements<'a>(pub &'a [millpond_service::Statement]);
+impl Described for Statements<'_> {
+    const TYPE: Type = NonEmptyList::<Statement>::TYPE;
+}
+message! {
+    #[derive(Serialize)]
+    Policy<'a> { id: &'a str, statement: Statements<'a>; creation_date: i64, acl: &'a str }
+}
 message! { #[derive(Serialize)] AuthCapabilities { ; invite_user: bool, forgot_password: bool } }
 
 // --- server --------------------------------------------------------------------------------------
@@ -533,6 +550,17 @@ message! {
 message! {
     #[derive(Serialize)]
     Undone<'a> { r#ref: &'a str, old: String, new: String, undone: OplogEntry<'a> }
+}
+message! { #[derive(Serialize)] Near<'a> { policy: &'a str, statement: usize, misses: &'a str } }
+message! {
+    // `because` is `administrator`, `allowed`, `denied`, `no-statement`, `limited` or `unreadable`; a statement counts
+    // from 1.
+    #[derive(Serialize)]
+    Explanation<'a> {
+        user: &'a str, action: &'a str, resource: &'a str, allowed: bool, because: &'a str, text: String,
+        through: Vec<&'a str>, near: Vec<Near<'a>>;
+        policy: &'a str, statement: usize
+    }
 }
 message! { #[derive(Deserialize)] BackupOrder { directory: String } }
 shape! { Nothing { ; } }

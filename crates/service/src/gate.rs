@@ -18,6 +18,9 @@ impl Principal {
     pub fn name(&self) -> &str {
         self.who.user()
     }
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
 }
 
 /// A request's caller. `principal` is `None` for anonymous requests, which every verb refuses.
@@ -63,6 +66,23 @@ pub struct Service {
 pub(crate) struct Permitted {
     pub engine: Arc<Engine>,
     pub actor: Actor,
+}
+
+/// Whether the one who sent a request is still somebody: a user who is deleted is refused also where a request of his
+/// runs, and so is a key that is deleted or has ended.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    auth: Arc<Auth>,
+    who: Option<Who>,
+}
+
+impl Standing {
+    /// # Errors
+    /// `Unauthenticated` from the moment on when user or key is gone.
+    pub fn check(&self) -> Result<()> {
+        let Some(who) = &self.who else { return Ok(()) };
+        self.auth.access(who, Circumstances::default()).map(drop).map_err(auth_error)
+    }
 }
 
 impl Service {
@@ -135,11 +155,6 @@ impl Service {
         Ok(self.auth.lookup(access_key_id).map(|(secret, who)| (secret, Principal { who })))
     }
 
-    /// When the caller's user was created.
-    pub fn user_created(&self, principal: &Principal) -> Option<Timestamp> {
-        self.auth.user(principal.name()).ok().map(|user| user.created)
-    }
-
     /// Random id of this installation.
     pub fn installation_id(&self) -> String {
         self.installation_id.clone()
@@ -186,6 +201,14 @@ impl Service {
         self.auth.access(&principal.who, at).map_err(auth_error)
     }
 
+    /// What a request that goes on for long asks again and again.
+    pub(crate) fn standing(&self, caller: &Caller) -> Standing {
+        Standing {
+            auth: self.auth.clone(),
+            who: caller.principal.as_ref().map(|principal| principal.who.clone()),
+        }
+    }
+
     fn permitted(&self, caller: &Caller, permit: &Permit) -> Permitted {
         let actor = Actor {
             name: permit.user().to_owned(),
@@ -196,17 +219,22 @@ impl Service {
     }
 }
 
-fn auth_error(error: millpond_auth::Error) -> Error {
+pub(crate) fn auth_error(error: millpond_auth::Error) -> Error {
     use millpond_auth::Error as E;
     match &error {
-        E::Denied { action, .. } => {
-            Error::new(Kind::Denied, format!("insufficient permissions: not allowed to {action}"))
+        E::Denied { action, resource, .. } => {
+            let message = format!("insufficient permissions: not allowed to {action} on {resource}");
+            Error::new(Kind::Denied, message)
         }
         E::Busy(_) | E::Overtaken => Error::new(Kind::Busy, error.to_string()),
         E::Refused => Error::new(Kind::Unauthenticated, "error authenticating request"),
         E::Invalid(_) => Error::new(Kind::Invalid, error.to_string()),
-        E::NotFound { .. } => Error::new(Kind::NotFound(Thing::Other), error.to_string()),
-        E::Exists { .. } => Error::new(Kind::AlreadyExists, error.to_string()),
+        E::NotFound { what, name } => {
+            Error::new(Kind::NotFound(Thing::Other), format!("{what} not found: '{name}'"))
+        }
+        E::Exists { what, name } => {
+            Error::new(Kind::AlreadyExists, format!("Already exists: {what} '{name}'"))
+        }
         E::Unreadable { .. } | E::Store(_) => Error::new(Kind::Internal, error.to_string()),
     }
 }

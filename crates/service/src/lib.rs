@@ -8,6 +8,7 @@ mod history;
 mod imports;
 mod objects;
 mod pages;
+mod people;
 mod pulls;
 mod refs;
 mod repositories;
@@ -17,12 +18,16 @@ mod upkeep;
 mod uploads;
 
 pub use gate::{Caller, ClientAddress, LoginToken, Principal, Service};
-pub use millpond_auth::Secret as SecretKey;
+pub use millpond_auth::{
+    Acl, AclLevel, Because, Credential, Document, Effect, Explanation, GroupInfo, KeyInfo, Miss, PolicyInfo,
+    Secret as SecretKey, Statement, UserInfo,
+};
 pub use millpond_engine::api::*;
 pub use millpond_engine::{BackupReport, Defect, FsckReport, FsckRequest, Orphans, Progress, Stores, Watch};
 pub use millpond_types::*;
 pub use objects::{OpenObject, Upload};
 pub use pages::{Listing, Pin};
+pub use people::Holder;
 pub use to_the_end::to_the_end;
 pub use upkeep::BackupPlaces;
 pub use uploads::PartUpload;

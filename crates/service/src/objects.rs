@@ -1,9 +1,10 @@
 //! Object verbs.
 
-use crate::gate::{Caller, Service};
+use crate::gate::{Caller, Service, Standing};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use millpond_auth::{Action, Resource};
 use millpond_engine::{
@@ -34,11 +35,12 @@ fn address_bytes(
 }
 
 /// An object being written; dropping it discards what was written.
-pub struct Upload(millpond_engine::ObjectWriter);
+pub struct Upload(millpond_engine::ObjectWriter, Standing);
 
 impl Upload {
     /// Appends bytes.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.1.check()?;
         self.0.write(bytes).await
     }
     /// Digests of what was written so far.
@@ -47,6 +49,7 @@ impl Upload {
     }
     /// Makes the object durable and visible. `extra` goes into [`millpond_types::Entry::extra`] (verified S3 checksums).
     pub async fn finish(self, extra: BTreeMap<String, Bytes>) -> Result<ObjectInfo> {
+        self.1.check()?;
         self.0.finish(extra).await
     }
 }
@@ -58,12 +61,14 @@ pub struct OpenObject {
     /// For multipart objects the sizes of the parts, in order (for `partNumber` reads); else empty.
     pub part_sizes: Vec<u64>,
     open: millpond_engine::OpenObject,
+    standing: Standing,
 }
 
 impl OpenObject {
     /// The bytes of the range (within the object), in pieces; every block is checked before it is given.
     pub fn read(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-        self.open.read(range)
+        let standing = self.standing.clone();
+        self.open.read(range).map(move |piece| standing.check().and(piece)).boxed()
     }
 }
 
@@ -82,7 +87,10 @@ impl Service {
         request: PutRequest,
     ) -> Result<Upload> {
         let p = self.permit(caller, &[(Action::WriteObject, object(repo, path))])?;
-        p.engine.put_object(&p.actor, repo, branch, path, request).await.map(Upload)
+        p.engine
+            .put_object(&p.actor, repo, branch, path, request)
+            .await
+            .map(|writer| Upload(writer, self.standing(caller)))
     }
 
     /// Whether the caller may write the path at all (API-16.15).
@@ -117,7 +125,12 @@ impl Service {
     ) -> Result<OpenObject> {
         let p = self.permit(caller, &[(Action::ReadObject, object(repo, path))])?;
         let open = p.engine.open_object(repo, at, path).await?;
-        Ok(OpenObject { info: open.info.clone(), part_sizes: open.part_sizes(), open })
+        Ok(OpenObject {
+            info: open.info.clone(),
+            part_sizes: open.part_sizes(),
+            open,
+            standing: self.standing(caller),
+        })
     }
 
     /// Copies an entry without moving bytes. Within one repository only: an entry never refers to bytes that

@@ -3,7 +3,7 @@
 use crate::gate::{Caller, Service};
 use millpond_auth::{Action, Resource};
 use millpond_engine::{
-    Kind, NewPullRequest, Page, PageRequest, PullRequest, PullRequestChange, PullRequestFilter,
+    Error, Kind, NewPullRequest, Page, PageRequest, PullRequest, PullRequestChange, PullRequestFilter,
     PullRequestId, Result,
 };
 use millpond_types::{CommitId, RepositoryName};
@@ -69,16 +69,25 @@ impl Service {
         match p.engine.get_pull_request(repo, id) {
             Ok(pull) => {
                 let commit = (Action::CreateCommit, Resource::Branch(repo, pull.destination.as_str()));
-                let p = self.permit(caller, &[write, commit])?;
+                let p = self.permit(caller, &[write, commit]).map_err(quiet)?;
                 p.engine.merge_pull_request(&p.actor, repo, id).await
             }
             Err(error) => {
                 let read = (Action::ReadPullRequest, Resource::Repository(repo));
                 if matches!(error.kind, Kind::NotFound(_)) && self.permit(caller, &[read]).is_err() {
-                    self.permit(caller, &[(Action::CreateCommit, Resource::Branch(repo, "*"))])?;
+                    let commit = (Action::CreateCommit, Resource::Branch(repo, "*"));
+                    self.permit(caller, &[commit]).map_err(quiet)?;
                 }
                 Err(error)
             }
         }
+    }
+}
+
+/// A refusal that does not tell which branch a pull request is into.
+fn quiet(error: Error) -> Error {
+    match error.kind {
+        Kind::Denied => Error::new(Kind::Denied, "insufficient permissions: not allowed to merge it"),
+        _ => error,
     }
 }

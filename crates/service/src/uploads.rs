@@ -1,6 +1,6 @@
 //! Multipart upload verbs.
 
-use crate::gate::{Caller, Service};
+use crate::gate::{Caller, Service, Standing};
 use bytes::Bytes;
 use millpond_auth::{Action, Resource};
 use millpond_engine::{CompleteRequest, Digests, ObjectInfo, Page, PartInfo, Result, UploadInfo};
@@ -8,11 +8,12 @@ use millpond_types::{Attributes, BranchName, ContentHash, ObjectPath, Repository
 use std::collections::BTreeMap;
 
 /// A part being written; dropping it discards what was written.
-pub struct PartUpload(millpond_engine::PartWriter);
+pub struct PartUpload(millpond_engine::PartWriter, Standing);
 
 impl PartUpload {
     /// Appends bytes.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.1.check()?;
         self.0.write(bytes).await
     }
     /// Digests of what was written so far.
@@ -21,6 +22,7 @@ impl PartUpload {
     }
     /// Makes the part durable. `checksums` are those that the door has verified.
     pub async fn finish(self, checksums: BTreeMap<String, Bytes>) -> Result<PartInfo> {
+        self.1.check()?;
         self.0.finish(checksums).await
     }
 }
@@ -75,7 +77,8 @@ impl Service {
         verified_sha256: Option<ContentHash>,
     ) -> Result<PartUpload> {
         let p = self.permit(caller, &[(Action::WriteObject, object(repo, path))])?;
-        p.engine.put_part(&p.actor, repo, branch, path, upload, number, verified_sha256).await.map(PartUpload)
+        let part = p.engine.put_part(&p.actor, repo, branch, path, upload, number, verified_sha256).await?;
+        Ok(PartUpload(part, self.standing(caller)))
     }
 
     /// Parts by number, greater than `after`.

@@ -1,4 +1,4 @@
-//! Who calls, and the one administrator.
+//! Who calls, and what the server says about itself.
 
 use crate::server::{BASIC, KEY, NOW, SECRET, Server};
 use axum::body::Body;
@@ -52,24 +52,6 @@ async fn wrong_credentials_are_401_even_where_none_are_needed() {
 }
 
 #[tokio::test]
-async fn there_is_exactly_one_user() {
-    let server = Server::empty().await;
-    let users = server.get("/auth/users?prefix=zzz").await.expect(200).json();
-    assert_eq!(users["results"].as_array().unwrap().len(), 1);
-    assert_eq!(users["results"][0]["id"], "admin");
-    assert_eq!(users["results"][0]["creation_date"], NOW);
-    server.get("/auth/users/admin").await.expect(200);
-    server.get("/auth/users/other").await.expect(404);
-    server.get("/auth/users/a%2525b").await.expect(400);
-    server.post("/auth/users", r#"{"id":"second"}"#).await.expect(409);
-    server.post("/auth/users", r#"{"id":""}"#).await.expect(400);
-    server.get(&format!("/auth/users/admin/credentials/{KEY}")).await.expect(200);
-    server.get("/auth/users/admin/credentials/AKIAJNOBODYNOBODYNOQ").await.expect(404);
-    server.post("/auth/users/admin/credentials", "").await.expect(400);
-    server.post("/auth/users/other/credentials", "").await.expect(404);
-}
-
-#[tokio::test]
 async fn the_server_about_itself() {
     let server = Server::empty().await;
     let config = server.get("/config").await.expect(200).json();
@@ -82,6 +64,8 @@ async fn the_server_about_itself() {
     assert_eq!(server.get("/config/storage").await.expect(200).json(), config["storage_config"]);
     let setup = server.get("/setup_lakefs").await.expect(200).json();
     assert_eq!(setup["state"], "initialized");
+    assert_eq!(setup["login_config"]["RBAC"], "internal");
+    assert_eq!(server.get("/auth/capabilities").await.expect(200).json()["invite_user"], false);
     server.post("/setup_lakefs", r#"{"username":"x"}"#).await.expect(409);
     server.post("/setup_lakefs", r#"{"username":""}"#).await.expect(400);
     let events = |count: i64| format!(r#"{{"events":[{{"class":"c","name":"n","count":{count}}}]}}"#);

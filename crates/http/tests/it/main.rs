@@ -11,6 +11,7 @@ mod limits;
 mod millpond;
 mod objects;
 mod outside;
+mod people;
 mod pulls;
 mod repositories;
 mod rules;
