@@ -238,7 +238,7 @@ mod tests {
         let actor = Actor { name: name.into(), idempotency_key: Some("k".into()), ..Actor::default() };
         let repo = RepositoryName::parse("repo").expect("a repository name");
         let kv = millpond_kv::MemoryKv::new();
-        table.begin(&kv, &actor, "commit", (&repo, 1), || request.to_vec(), Timestamp(0)).await
+        table.begin(&kv, &actor, "commit", &repo, || request.to_vec(), Timestamp(0)).await
     }
 
     #[tokio::test]
@@ -272,9 +272,8 @@ mod tests {
         let (table, kv) = (Remembered::default(), millpond_kv::MemoryKv::new());
         let actor = Actor { name: "ada".into(), idempotency_key: Some("k".into()), ..Actor::default() };
         let repo = RepositoryName::parse("repo").expect("a repository name");
-        let begin = async |now| {
-            table.begin(&kv, &actor, "commit", (&repo, 1), || b"1".to_vec(), Timestamp(now)).await
-        };
+        let begin =
+            async |now| table.begin(&kv, &actor, "commit", &repo, || b"1".to_vec(), Timestamp(now)).await;
         let Ok(Begin::Go(mut keyed)) = begin(0).await else { panic!("the first goes") };
         let mut context = Context::default();
         keyed.answer(&mut context, || Bytes::from_static(b"done"));
