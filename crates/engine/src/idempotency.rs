@@ -6,7 +6,6 @@
 //! In memory are only requests that run and answers that the table lacks, which are as many as fit between two
 //! checkpoints. A key that is not among them is looked up in the table.
 
-use crate::keys::RepoUid;
 use crate::record::{Context, Idempotency};
 use crate::{Actor, Error, Kind, Result, keys};
 use bytes::Bytes;
@@ -103,20 +102,20 @@ impl Remembered {
         }
     }
 
-    /// Looks a request up. `uid` is 0 for a verb about the name itself. `request` gives all its parameters, in any fixed encoding; most requests have no key and
+    /// Looks a request up. `request` gives all its parameters, in any fixed encoding; most requests have no key and
     /// need none.
     pub async fn begin(
         &self,
         kv: &dyn Kv,
         actor: &Actor,
         verb: &str,
-        (repo, uid): (&RepositoryName, RepoUid),
+        repo: &RepositoryName,
         request: impl FnOnce() -> Vec<u8>,
         now: Timestamp,
     ) -> Result<Begin> {
         let Some(key) = &actor.idempotency_key else { return Ok(Begin::Go(Keyed::none())) };
         let mut scope = Writer::new();
-        scope.text(&actor.name).text(verb).text(repo.as_str()).text(key).uint(uid);
+        scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
         let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
         let fingerprint: [u8; 32] = Sha256::digest(request()).into();
         let other =

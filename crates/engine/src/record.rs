@@ -36,7 +36,7 @@ pub struct Context {
 /// The remembered answer to a request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// SHA-256 over principal, verb, repository (name and number) and key.
+    /// SHA-256 over principal, verb, repository and key.
     pub scope: [u8; 32],
     /// SHA-256 over the request.
     pub fingerprint: [u8; 32],

@@ -240,12 +240,7 @@ impl Engine {
         repo: &RepositoryName,
         request: impl FnOnce() -> Vec<u8>,
     ) -> Result<Begin> {
-        // An answer belongs to the repository that gave it, not to a later one of the same name; only whole
-        // repositories are made and unpublished by name.
-        let is_by_name =
-            matches!(verb, "create-repository" | "delete-repository" | "delete-empty-repository");
-        let uid = if is_by_name { 0 } else { self.root.read().by_name.get(repo).map_or(0, |repo| repo.uid) };
-        self.idempotency.begin(&*self.kv, actor, verb, (repo, uid), request, self.clock.now()).await
+        self.idempotency.begin(&*self.kv, actor, verb, repo, request, self.clock.now()).await
     }
 
     /// The commit id that a repeated request was answered with.

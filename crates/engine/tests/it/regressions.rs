@@ -37,25 +37,6 @@ async fn a_hard_reset_repeated_with_its_key_resets_once() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_its_repository_and_not_to_the_next_of_that_name() {
-    let world = World::new(4);
-    let engine = with_repo(&world).await;
-    let actor = Actor { idempotency_key: Some("commit-1".into()), ..me() };
-    let write = async |bytes: &[u8]| {
-        put(&engine, "main", b"a", bytes).await;
-        let request = CommitRequest { message: "one".into(), ..Default::default() };
-        engine.commit(&actor, &repo(), &branch("main"), request).await.unwrap().id
-    };
-    let first = write(b"1").await;
-    engine.delete_repository(&me(), &repo(), false).await.unwrap();
-    create_repo(&engine).await;
-    engine.checkpoint().await.unwrap();
-    let second = write(b"2").await;
-    assert_ne!(first, second, "the first answer names a commit that is not in this repository");
-    assert_eq!(engine.get_branch(&repo(), &branch("main")).unwrap().commit, second);
-}
-
-#[tokio::test]
 async fn a_completed_upload_is_forgotten_after_a_day() {
     let world = World::new(3);
     let engine = with_repo(&world).await;
