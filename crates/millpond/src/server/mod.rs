@@ -44,8 +44,10 @@ use tokio_rustls::TlsAcceptor;
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that a connection beyond the bound has to ask for its refusal and read it.
 const SHED_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections beyond the bound at the same time; still more are closed without a word.
+/// Connections beyond the bound at the same time.
 const SHEDDING_MAX: usize = 256;
+/// How long still one more waits to be among them; then it is closed without a word.
+const SHED_WAIT: Duration = Duration::from_secs(1);
 /// Streams that an HTTP/2 client has taken back before we looked at them; one with more is a flood (CVE-2023-44487).
 const STREAMS_TAKEN_BACK_MAX: usize = 20;
 /// Requests at the same time on one HTTP/2 connection.
@@ -99,15 +101,21 @@ impl Server {
                 }
             };
             // One connection too many is answered all the same, with a refusal that its client understands; a
-            // health check on it is answered well.
-            let (slot, over) = match slots.clone().try_acquire_owned() {
-                Ok(slot) => (slot, false),
-                Err(_) => {
+            // health check on it is answered well. When too many are being refused, the next waits in the backlog of
+            // the system: whoever is closed without a word comes again at once, health checks among them.
+            let (slot, over) = tokio::select! {
+                biased;
+                slot = slots.clone().acquire_owned() => (slot, false),
+                slot = shedding.clone().acquire_owned() => (slot, true),
+                () = sleep(SHED_WAIT) => {
                     metrics::shed_connection();
-                    let Ok(slot) = shedding.clone().try_acquire_owned() else { continue };
-                    (slot, true)
+                    continue;
                 }
             };
+            let Ok(slot) = slot else { continue };
+            if over {
+                metrics::shed_connection();
+            }
             let accepted = Accepted {
                 stream,
                 peer,

@@ -286,6 +286,24 @@ async fn too_many_connections_are_told_so() {
     }
 }
 
+/// More at once than are refused at a time: the next waits for one of them to end.
+#[tokio::test]
+async fn a_crowd_beyond_the_bound_waits_for_its_refusal() {
+    let server = start(None, 1).await;
+    let mut silent = Vec::new();
+    for _ in 0..=SHEDDING_MAX {
+        silent.push(server.connect().await);
+    }
+    let mut last = server.connect().await;
+    last.write_all(get("/health", "").as_bytes()).await.expect("sent");
+    // Time for the listener to come to it, one way or the other.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    silent.pop();
+    assert!(ask(last, "").await.starts_with("HTTP/1.1 200"));
+}
+
 #[tokio::test]
 async fn too_many_writes_are_told_so_and_reads_are_served() {
     let server = start_with(None, Bounds { requests_max: 4, ..Bounds::default() }).await;
