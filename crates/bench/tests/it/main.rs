@@ -130,7 +130,6 @@ fn a_server_that_does_not_sync_loses_in_a_power_cut() {
 }
 
 #[test]
-#[ignore = "connections are closed after a full disk since 24 November; docs/SHORTCOMINGS.md"]
 fn a_disk_that_fails_once_and_one_that_fills_up_make_no_answer_untrue() {
     let output = bench(&["sickdisk", "--rounds", "1"]);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

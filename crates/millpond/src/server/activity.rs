@@ -21,6 +21,8 @@ pub struct Activity {
     has_asked: AtomicBool,
     /// The socket takes no more at the moment.
     is_full: AtomicBool,
+    /// The client may still be sending when we close.
+    lingers: AtomicBool,
     /// When the socket last took something again.
     freed: AtomicU64,
     /// For each request that runs, since when it is the client's turn; [`OURS`] if it is not.
@@ -50,6 +52,7 @@ impl Default for Activity {
             last: AtomicU64::new(0),
             has_asked: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
             freed: AtomicU64::new(0),
             running: Mutex::default(),
         }
@@ -80,6 +83,16 @@ impl Activity {
         if self.is_full.swap(is_full, Ordering::Relaxed) && !is_full {
             self.freed.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// The client may still be sending when we close.
+    pub fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said.
+    pub fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
     }
 
     /// Judges the connection.

@@ -62,12 +62,31 @@ pub struct RequestBody<B: Source> {
     entering: Option<(BoxFuture<'static, Result<(), NoRoom>>, u64)>,
     pace: Pace,
     expects_continue: bool,
-    begun: Arc<AtomicBool>,
+    fate: Arc<Fate>,
     is_over: bool,
     waiting_since: Option<Instant>,
     waited: Duration,
     bytes_in_window: u64,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What became of a request's body.
+#[derive(Debug, Default)]
+pub struct Fate {
+    begun: AtomicBool,
+    cut: AtomicBool,
+}
+
+impl Fate {
+    /// Whether anybody has asked for it.
+    pub fn begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody wants it and there may be more of it than is thrown away: then an HTTP/1 connection ends.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
 }
 
 /// How much must come.
@@ -102,7 +121,7 @@ impl<B: Source> RequestBody<B> {
             entering: None,
             pace,
             expects_continue,
-            begun: Arc::default(),
+            fate: Arc::default(),
             is_over: false,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -137,9 +156,9 @@ impl<B: Source> RequestBody<B> {
         }
     }
 
-    /// Whether anybody has asked for it; to be read when the body itself has been given away.
-    pub fn begun(&self) -> Arc<AtomicBool> {
-        self.begun.clone()
+    /// What becomes of it; to be read when the body itself has been given away.
+    pub fn fate(&self) -> Arc<Fate> {
+        self.fate.clone()
     }
 
     /// Closes the window if it is over; whether enough came in it.
@@ -198,11 +217,12 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.begun.store(true, Ordering::Relaxed);
-        let frame = match ready!(self.poll_room(cx)) {
-            Ok(()) => ready!(self.poll_watched(cx)),
-            Err(no_room) => Some(Err(no_room.into())),
-        };
+        self.fate.begun.store(true, Ordering::Relaxed);
+        // Without room the body is as whole as before, and thrown away like any other that nobody wants.
+        if let Err(no_room) = ready!(self.poll_room(cx)) {
+            return Poll::Ready(Some(Err(no_room.into())));
+        }
+        let frame = ready!(self.poll_watched(cx));
         self.is_over |= !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
@@ -218,11 +238,13 @@ where
 impl<B: Source> Drop for RequestBody<B> {
     fn drop(&mut self) {
         // Asking now for a body that was not asked for would be a lie, and waiting for it in vain.
-        let is_unasked = self.expects_continue && !self.begun.load(Ordering::Relaxed);
+        let is_unasked = self.expects_continue && !self.fate.begun();
         let Some(body) = self.body.take() else { return };
         if self.is_over || is_unasked || body.is_end_stream() {
             return;
         }
+        let is_small = body.size_hint().upper().is_some_and(|left| left <= UNWANTED_BYTES_MAX as u64);
+        self.fate.cut.store(!is_small, Ordering::Relaxed);
         // Without a runtime the process is ending.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(timeout(UNWANTED_TIME_MAX, throw_away(body)));

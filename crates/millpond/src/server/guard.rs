@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.is_shut = true;
         }
-        if !this.is_cut {
+        if !this.is_cut && !this.activity.lingers() {
             return Poll::Ready(Ok(()));
         }
         // Closing with unread bytes would take the answer back (RFC 9112, 9.6).

@@ -116,16 +116,21 @@ impl Requests {
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let version = head.version;
         let body = RequestBody::new(body, received.clone(), self.pace, expects_continue);
-        let begun = body.begun();
+        let fate = body.fate();
         let (door, mut response, place) =
             self.through_door(&connection, Request::from_parts(head, body)).await;
         let is_http1 = version <= Version::HTTP_11;
         if connection.over && is_http1 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if expects_continue && !begun.load(Ordering::Relaxed) && is_http1 {
+        if expects_continue && !fate.begun() && is_http1 {
             // The client may now send its body or leave it out: what comes next cannot be known.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if fate.is_cut() && is_http1 {
+            // Said beforehand: its next request would find the connection closed.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            connection.activity.linger();
         }
         let status = response.status();
         let request_id = request_id(response.headers());

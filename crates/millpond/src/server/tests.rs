@@ -171,6 +171,19 @@ async fn a_client_whose_body_nobody_wants_can_send_it_and_go_on() {
 }
 
 #[tokio::test]
+async fn a_client_with_more_than_is_thrown_away_is_told_that_the_connection_ends() {
+    let server = start(None, 10).await;
+    let mut stream = server.connect().await;
+    let body = vec![b'x'; 5 << 20];
+    let head = format!("PUT /refused HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&body).await.expect("all of it is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer and an orderly end");
+    assert!(answer.contains("connection: close") && answer.ends_with("refused unread"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_was_not_asked_for_never_leaks_into_the_next_request() {
     let server = start(None, 10).await;
     let head = "PUT /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
