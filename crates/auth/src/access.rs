@@ -144,8 +144,7 @@ impl Access {
         let Some((_, action, resource)) = self.refusal(needs) else {
             return Ok(Permit::new(self.user.clone()));
         };
-        let (user, resource) = (self.user.to_string(), resource.to_string());
-        Err(Error::Denied { user, action: action.name(), resource })
+        Err(self.denied(action, resource))
     }
 
     /// What is in the way (API-4.12).

@@ -315,7 +315,7 @@ impl Auth {
     /// [`Error::NotFound`].
     pub fn vouched(&self, user: &str) -> Result<Who> {
         let found = self.inner.state().users.get(user).map(|user| user.who(None));
-        found.ok_or_else(|| Error::NotFound { what: "user", name: user.to_owned() })
+        found.ok_or_else(|| Error::missing("user", user))
     }
 
     /// A signed token, and when it ends: after a week, or with the key it is given for.
@@ -422,7 +422,7 @@ impl Auth {
     ) -> Result<Explanation> {
         let state = self.inner.state();
         let found = state.users.get(user);
-        let found = found.ok_or_else(|| Error::NotFound { what: "user", name: user.to_owned() })?;
+        let found = found.ok_or_else(|| Error::missing("user", user))?;
         let mut explanation = self.access(&found.who(None), at)?.explain(action, resource);
         if let Because::Statement { policy, .. } = &explanation.because {
             let through = state.effective(found).remove(&**policy).unwrap_or_default();

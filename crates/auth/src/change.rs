@@ -129,15 +129,15 @@ impl Change {
     }
 
     fn user(&self, name: &str) -> Result<&Arc<crate::state::User>> {
-        self.next.users.get(name).ok_or_else(|| missing("user", name))
+        self.next.users.get(name).ok_or_else(|| Error::missing("user", name))
     }
 
-    fn group(&self, name: &str) -> Result<&Arc<crate::state::Group>> {
-        self.next.groups.get(name).ok_or_else(|| missing("group", name))
+    pub(crate) fn group(&self, name: &str) -> Result<&Arc<crate::state::Group>> {
+        self.next.groups.get(name).ok_or_else(|| Error::missing("group", name))
     }
 
     fn policy(&self, name: &str) -> Result<&Arc<crate::state::Policy>> {
-        self.next.policies.get(name).ok_or_else(|| missing("policy", name))
+        self.next.policies.get(name).ok_or_else(|| Error::missing("policy", name))
     }
 
     // Users.
@@ -267,7 +267,7 @@ impl Change {
                 self.next.principals.remove(id);
                 Ok(())
             }
-            _ => Err(missing("external principal", id)),
+            _ => Err(Error::missing("external principal", id)),
         }
     }
 
@@ -523,7 +523,7 @@ impl Change {
                 self.forget_key(access_key_id);
                 Ok(())
             }
-            _ => Err(missing("access key", access_key_id)),
+            _ => Err(Error::missing("access key", access_key_id)),
         }
     }
 
@@ -740,10 +740,6 @@ fn check_name(what: &'static str, name: &str) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::Invalid(format!("the name of a {what} {rule}").into()))
-}
-
-fn missing(what: &'static str, name: &str) -> Error {
-    Error::NotFound { what, name: name.to_owned() }
 }
 
 fn exists(what: &'static str, name: &str) -> Error {

@@ -172,9 +172,7 @@ impl Change {
     /// # Errors
     /// [`Error::NotFound`] for the group.
     pub fn set_acl(&mut self, group: &str, level: AclLevel) -> Result<()> {
-        let found = self.next().groups.get(group);
-        let found = found.ok_or_else(|| Error::NotFound { what: "group", name: group.to_owned() })?;
-        let attached = found.policies.clone();
+        let attached = self.group(group)?.policies.clone();
         let name = acl_policy(group);
         for policy in attached.iter().filter(|policy| ***policy != *name) {
             self.detach_from_group(policy, group)?;

@@ -152,7 +152,7 @@ fn chosen<T, I>(
 
 fn one<'s, T>(map: &'s OrdMap<Name, Arc<T>>, what: &'static str, name: &str) -> Result<(&'s Name, &'s T)> {
     let found = map.get_key_value(name).map(|(name, entry)| (name, &**entry));
-    found.ok_or_else(|| Error::NotFound { what, name: name.to_owned() })
+    found.ok_or_else(|| Error::missing(what, name))
 }
 
 impl State {
@@ -180,7 +180,7 @@ impl Auth {
     /// The user that a principal of another system is.
     pub fn user_of_principal(&self, id: &str) -> Result<Arc<str>> {
         let user = self.state().principals.get(id).cloned();
-        user.ok_or_else(|| Error::NotFound { what: "external principal", name: id.to_owned() })
+        user.ok_or_else(|| Error::missing("external principal", id))
     }
     /// The principals of other systems that a user is.
     pub fn principals_of(&self, user: &str) -> Result<Vec<Arc<str>>> {
@@ -262,7 +262,7 @@ impl Auth {
         state.one_user(user)?;
         match one(&state.keys, "access key", access_key_id)? {
             (id, key) if *key.credential.user == *user => Ok(key_info(id, key)),
-            _ => Err(Error::NotFound { what: "access key", name: access_key_id.to_owned() }),
+            _ => Err(Error::missing("access key", access_key_id)),
         }
     }
 }

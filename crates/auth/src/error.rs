@@ -61,3 +61,10 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] KvError),
 }
+
+impl Error {
+    /// There is no such thing.
+    pub(crate) fn missing(what: &'static str, name: &str) -> Self {
+        Self::NotFound { what, name: name.to_owned() }
+    }
+}

@@ -36,7 +36,7 @@ impl Blobs for MemoryBlobs {
 
     async fn open(&self, key: &BlobKey) -> Result<Arc<dyn BlobReader>, BlobError> {
         match self.map.read().get(key) {
-            Some(bytes) => Ok(Arc::new(Reader(bytes.clone()))),
+            Some(bytes) => Ok(Arc::new(bytes.clone())),
             None => Err(BlobError::NotFound(key.as_str().to_owned())),
         }
     }
@@ -76,17 +76,16 @@ impl BlobWriter for Writer {
     }
 }
 
-struct Reader(Bytes);
-
+/// Bytes in memory, wherever they come from.
 #[async_trait]
-impl BlobReader for Reader {
+impl BlobReader for Bytes {
     fn size(&self) -> u64 {
-        self.0.len() as u64
+        self.len() as u64
     }
     async fn read(&self, range: Range<u64>) -> Result<Bytes, BlobError> {
         if range.start > range.end || range.end > self.size() {
             return Err(BlobError::Range(range, self.size()));
         }
-        Ok(self.0.slice(range.start as usize..range.end as usize))
+        Ok(self.slice(range.start as usize..range.end as usize))
     }
 }

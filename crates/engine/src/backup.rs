@@ -208,11 +208,7 @@ impl Engine {
     /// A store fails, or the backup is of another server. A blob that cannot be read is no error: it is a defect
     /// in `watch`.
     pub async fn backup(&self, to: &Stores, watch: &Watch) -> Result<BackupReport> {
-        let hold = self.deletions.hold();
-        let made = self.back_up(to, watch).await;
-        drop(hold);
-        self.delete_unnamed(Vec::new()).await;
-        made
+        self.without_deletions(self.back_up(to, watch)).await
     }
 
     async fn back_up(&self, to: &Stores, watch: &Watch) -> Result<BackupReport> {

@@ -2,8 +2,8 @@
 //!
 //! The accident this prevents: a backup notes an upload, the upload is aborted, and when the backup comes to the
 //! parts they are gone: it names bytes that it does not hold. A check of a running server would call them lost. So
-//! whoever looks at one moment of the metadata takes a [`Hold`] before that moment, and until the last hold is given
-//! back nothing that was named then is deleted. What waits is in memory only: a crash leaves it to be collected.
+//! whoever looks at one moment of the metadata does so within [`Engine::without_deletions`], and until the last of them
+//! has ended nothing that was named then is deleted. What waits is in memory only: a crash leaves it to be collected.
 
 use crate::engine::Engine;
 use millpond_blob::BlobKey;
@@ -20,11 +20,11 @@ struct State {
 }
 
 /// While one is there, nothing is deleted.
-pub(crate) struct Hold<'a>(&'a Deletions);
+struct Hold<'a>(&'a Deletions);
 
 impl Deletions {
     /// From now on nothing is deleted. Deletions that have begun go on: what they delete is named no more.
-    pub(crate) fn hold(&self) -> Hold<'_> {
+    fn hold(&self) -> Hold<'_> {
         self.0.lock().holds += 1;
         Hold(self)
     }
@@ -45,6 +45,15 @@ impl Drop for Hold<'_> {
 }
 
 impl Engine {
+    /// Does what relies on one moment of the metadata: nothing that was named then is deleted before its end.
+    pub(crate) async fn without_deletions<T>(&self, work: impl Future<Output = T>) -> T {
+        let hold = self.deletions.hold();
+        let done = work.await;
+        drop(hold);
+        self.delete_unnamed(Vec::new()).await;
+        done
+    }
+
     /// Deletes blobs that nothing names any more, as soon as nobody relies on them; and what has waited.
     pub(crate) async fn delete_unnamed(&self, blobs: Vec<BlobKey>) {
         for key in self.deletions.due(blobs) {

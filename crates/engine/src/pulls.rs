@@ -1,8 +1,9 @@
 //! Pull requests as state: their ids, their stored form, and the room they take (`docs/formats/journal.md`).
 
+use crate::record::{take_branch, take_flag};
 use crate::{Error, Kind, PullRequest, PullRequestStatus, Result};
 use millpond_types::limits::{PULL_REQUEST_BYTES_MAX, PULL_REQUESTS_BYTES_MAX};
-use millpond_types::{BranchName, CommitId, DecodeError, Reader, Timestamp, Writer};
+use millpond_types::{CommitId, DecodeError, Reader, Timestamp, Writer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -135,34 +136,29 @@ pub fn encode(w: &mut Writer, pull: &PullRequest) {
 
 /// The inverse of [`encode`].
 pub fn decode(r: &mut Reader) -> std::result::Result<PullRequest, DecodeError> {
-    let branch = |text: String| BranchName::parse(&text).map_err(|_| DecodeError("branch name is not valid"));
-    let flag = |byte| match byte {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(DecodeError("a flag is neither 0 nor 1")),
-    };
     Ok(PullRequest {
         id: PullRequestId::parse(&r.text()?).ok_or(DecodeError("pull request id is not valid"))?,
         title: r.text()?,
         description: r.text()?,
         author: r.text()?,
         created: Timestamp(r.int()?),
-        source: branch(r.text()?)?,
-        destination: branch(r.text()?)?,
+        source: take_branch(r)?,
+        destination: take_branch(r)?,
         status: match r.u8()? {
             0 => PullRequestStatus::Open,
             1 => PullRequestStatus::Closed,
             2 => PullRequestStatus::Merged,
             _ => return Err(DecodeError("unknown status of a pull request")),
         },
-        closed: if flag(r.u8()?)? { Some(Timestamp(r.int()?)) } else { None },
-        merged: if flag(r.u8()?)? { Some(CommitId(r.digest()?)) } else { None },
+        closed: if take_flag(r)? { Some(Timestamp(r.int()?)) } else { None },
+        merged: if take_flag(r)? { Some(CommitId(r.digest()?)) } else { None },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_types::BranchName;
 
     #[test]
     fn ids_are_xids_whose_clock_runs_backwards() {

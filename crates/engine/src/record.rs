@@ -414,7 +414,7 @@ fn take_tree(r: &mut Reader) -> Result<TreeId, DecodeError> {
     }
 }
 
-fn take_branch(r: &mut Reader) -> Result<BranchName, DecodeError> {
+pub(crate) fn take_branch(r: &mut Reader) -> Result<BranchName, DecodeError> {
     BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))
 }
 
@@ -426,7 +426,7 @@ fn take_path(r: &mut Reader) -> Result<ObjectPath, DecodeError> {
     ObjectPath::new(r.bytes()?).map_err(|_| DecodeError("object path is not valid"))
 }
 
-fn take_flag(r: &mut Reader) -> Result<bool, DecodeError> {
+pub(crate) fn take_flag(r: &mut Reader) -> Result<bool, DecodeError> {
     match r.u8()? {
         0 => Ok(false),
         1 => Ok(true),

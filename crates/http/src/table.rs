@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    auth, branches, commits, config, imports, millpond, objects, people, pulls, refs, repositories, rules,
-    settings, staging, tags, upkeep,
+    auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls, refs,
+    repositories, rules, staging, tags, upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
@@ -164,14 +164,14 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/gc/rules/set_allowed", "internal", "setGarbageCollectionRulesPreflight", run!(rules::may_set_gc_rules)),
     Operation::new(Post, "/repositories/{repository}/gc/prepare_commits", "internal", "prepareGarbageCollectionCommits", run!(rules::prepare)).gives(201, of::<GarbageCollectionPrepareResponse>()),
     Operation::new(Post, "/repositories/{repository}/gc/prepare_commits/async", "internal", "prepareGarbageCollectionCommitsAsync", run!(rules::prepare)).gives(202, of::<TaskCreation>()),
-    Operation::new(Get, "/repositories/{repository}/gc/prepare_commits/status", "internal", "prepareGarbageCollectionCommitsStatus", run!(settings::no_task)).with(&[must("id")]).gives(200, of::<PrepareGarbageCollectionCommitsStatus>()),
+    Operation::new(Get, "/repositories/{repository}/gc/prepare_commits/status", "internal", "prepareGarbageCollectionCommitsStatus", run!(not_offered::no_task)).with(&[must("id")]).gives(200, of::<PrepareGarbageCollectionCommitsStatus>()),
     Operation::new(Post, "/repositories/{repository}/gc/prepare_uncommited", "internal", "prepareGarbageCollectionUncommitted", run!(unsupported)).optional_json(of::<PrepareGCUncommittedRequest>()).gives(201, of::<PrepareGCUncommittedResponse>()),
 
     // --- runs and pull requests ---
-    Operation::new(Get, "/repositories/{repository}/actions/runs", "actions", "listRepositoryRuns", run!(settings::runs)).with(&[AFTER, AMOUNT, text("branch"), text("commit")]).gives(200, of::<ActionRunList>()),
-    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}", "actions", "getRun", run!(settings::run)).gives(200, of::<ActionRun>()),
-    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks", "actions", "listRunHooks", run!(settings::hooks)).with(&[AFTER, AMOUNT]).gives(200, of::<HookRunList>()),
-    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks/{hook_run_id}/output", "actions", "getRunHookOutput", run!(settings::run)).gives(200, Type::Bytes),
+    Operation::new(Get, "/repositories/{repository}/actions/runs", "actions", "listRepositoryRuns", run!(not_offered::runs)).with(&[AFTER, AMOUNT, text("branch"), text("commit")]).gives(200, of::<ActionRunList>()),
+    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}", "actions", "getRun", run!(not_offered::run)).gives(200, of::<ActionRun>()),
+    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks", "actions", "listRunHooks", run!(not_offered::hooks)).with(&[AFTER, AMOUNT]).gives(200, of::<HookRunList>()),
+    Operation::new(Get, "/repositories/{repository}/actions/runs/{run_id}/hooks/{hook_run_id}/output", "actions", "getRunHookOutput", run!(not_offered::run)).gives(200, Type::Bytes),
     Operation::new(Get, "/repositories/{repository}/pulls", "pulls", "listPullRequests", run!(pulls::list)).with(&[PREFIX, AFTER, AMOUNT, choice("status", &["open", "closed", "all"])]).gives(200, of::<PullRequestsList>()),
     Operation::new(Post, "/repositories/{repository}/pulls", "pulls", "createPullRequest", run!(pulls::create)).json(of::<PullRequestCreation>()).gives(201, of::<PullRequestCreationResponse>()),
     Operation::new(Get, "/repositories/{repository}/pulls/{pull_request}", "pulls", "getPullRequest", run!(pulls::get)).gives(200, of::<PullRequest>()),
@@ -234,8 +234,8 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Put, "/repositories/{repository}/branches/{branch}/staging/pmpu/{uploadId}/parts/{partNumber}/copy", "experimental", "uploadPartCopy", run!(staging::presigned_part)).with(&[PATH, PART_NUMBER]).json(of::<UploadPartCopyFrom>()),
 
     // --- metadata files ---
-    Operation::new(Get, "/repositories/{repository}/metadata/meta_range/{meta_range}", "metadata", "getMetaRange", run!(settings::meta_range)).gives(200, of::<StorageURI>()),
-    Operation::new(Get, "/repositories/{repository}/metadata/range/{range}", "metadata", "getRange", run!(settings::range)).gives(200, of::<StorageURI>()),
+    Operation::new(Get, "/repositories/{repository}/metadata/meta_range/{meta_range}", "metadata", "getMetaRange", run!(not_offered::meta_range)).gives(200, of::<StorageURI>()),
+    Operation::new(Get, "/repositories/{repository}/metadata/range/{range}", "metadata", "getRange", run!(not_offered::range)).gives(200, of::<StorageURI>()),
     Operation::new(Get, "/repositories/{repository}/metadata/object/{type}/{object_id}", "internal", "getMetadataObject", run!(unsupported)).with(&[PRESIGN]).gives(200, Type::Bytes),
 ];
 

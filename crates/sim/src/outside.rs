@@ -3,13 +3,11 @@
 
 use crate::executor::Executor;
 use crate::stores::{Disk, Life};
-use async_trait::async_trait;
 use bytes::Bytes;
-use millpond_blob::{BlobError, BlobReader};
+use millpond_blob::BlobReader;
 use millpond_origin::{
     Block, Listing, Location, Mark, Origin, OriginError, OriginErrorKind, Seen, SourceKind,
 };
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -114,7 +112,7 @@ impl Origin for Outside {
         if seen.mark != mark {
             return Err(gone());
         }
-        Ok(Arc::new(Reader(bytes_of(seen.size, &mark.to_text()))))
+        Ok(Arc::new(bytes_of(seen.size, &mark.to_text())))
     }
 }
 
@@ -123,20 +121,5 @@ struct Objects(Box<dyn Iterator<Item = (Vec<u8>, Seen)> + Send>);
 impl Listing for Objects {
     fn next(&mut self) -> Result<Option<Block>, OriginError> {
         Ok(self.0.next().map(|(name, seen)| Block::of(&name, seen)))
-    }
-}
-
-struct Reader(Bytes);
-
-#[async_trait]
-impl BlobReader for Reader {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-    async fn read(&self, range: Range<u64>) -> Result<Bytes, BlobError> {
-        if range.start > range.end || range.end > self.size() {
-            return Err(BlobError::Range(range, self.size()));
-        }
-        Ok(self.0.slice(range.start as usize..range.end as usize))
     }
 }

@@ -599,10 +599,7 @@ impl BlobReader for Reader {
     }
     async fn read(&self, range: Range<u64>) -> Result<Bytes, BlobError> {
         self.blobs.read(self.key.as_str()).await?;
-        if range.start > range.end || range.end > self.size() {
-            return Err(BlobError::Range(range, self.size()));
-        }
-        Ok(self.bytes.slice(range.start as usize..range.end as usize))
+        self.bytes.read(range).await
     }
 }
 

@@ -171,23 +171,6 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Rules that were added since the state was loaded. They never change.
-    pub async fn read_new_rules(&mut self) -> Result<()> {
-        let prefix = keys::rules(self.uid);
-        let mut rules = self.state.rules.clone();
-        self.check
-            .rows(&prefix, |key, value| {
-                // What cannot be read was named when the tables were loaded.
-                if let Ok((number, rule)) = crate::tables::decode_rule(&key[prefix.len()..], value) {
-                    rules.insert(number, rule);
-                }
-                Ok(())
-            })
-            .await?;
-        Arc::make_mut(&mut self.state).rules = rules;
-        Ok(())
-    }
-
     /// An entry somewhere in a tree or in staging.
     pub async fn entry(
         &mut self,

@@ -147,11 +147,7 @@ impl Engine {
             watch,
             request,
         };
-        let hold = self.deletions.hold();
-        let checked = self.checked(&check).await;
-        drop(hold);
-        self.delete_unnamed(Vec::new()).await;
-        checked
+        self.without_deletions(self.checked(&check)).await
     }
 
     async fn checked(&self, check: &Check) -> Result<FsckReport> {

@@ -291,8 +291,6 @@ impl Walk<'_> {
             }
             let Some(last) = page.last() else { break };
             from = millpond_kv::key_after(&keys::commit(self.uid, last));
-            // Commits of imports that ended since the tables were loaded have rules of their own.
-            self.data.read_new_rules().await?;
             for id in page.iter().filter(|id| ids.binary_search(id).is_err()) {
                 self.one_commit(id).await?;
             }

@@ -109,10 +109,10 @@ impl Engine {
         self.submit(Submission { context, records, nodes: None, created: None })
     }
 
-    /// Stages changes that are decided from what is there. `decide` sees the repository's state, which it may
-    /// change by the records it returns, and the current entries of `paths`, in order, and may refuse; it may run more than once, and its last run counts. The records it returns
-    /// beside the changes become durable with them. It
-    /// may complete the context (the answer to remember for an idempotency key).
+    /// Stages changes that are decided from what is there. `decide` sees the repository's state, which it may change
+    /// by the records it returns, and the current entries of `paths`, in order, and may refuse; it may run more than
+    /// once, and its last run counts. The records it returns beside the changes become durable with them. It may
+    /// complete the context (the answer to remember for an idempotency key).
     pub(crate) async fn stage_judged<T>(
         &self,
         context: Context,

@@ -118,18 +118,15 @@ impl Requests {
         let body = RequestBody::new(body, received.clone(), self.pace, expects_continue);
         let fate = body.fate();
         let (door, mut response, place) =
-            self.through_door(&connection, Request::from_parts(head, body)).await;
+            self.through_door(&connection, &path, Request::from_parts(head, body)).await;
         let is_http1 = version <= Version::HTTP_11;
-        if connection.over && is_http1 {
+        // The client may now send its body or leave it out: what comes next cannot be known.
+        let is_unasked = expects_continue && !fate.begun();
+        if is_http1 && (connection.over || is_unasked || fate.is_cut()) {
+            // Said beforehand: the next request would find the connection closed.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if expects_continue && !fate.begun() && is_http1 {
-            // The client may now send its body or leave it out: what comes next cannot be known.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if fate.is_cut() && is_http1 {
-            // Said beforehand: its next request would find the connection closed.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if is_http1 && fate.is_cut() {
             connection.activity.linger();
         }
         let status = response.status();
@@ -176,6 +173,7 @@ impl Requests {
     async fn through_door(
         &self,
         connection: &Connection,
+        path: &str,
         request: Request<RequestBody<Incoming>>,
     ) -> (Door, Response<ResponseBody>, Option<Place>) {
         if let Some(suspect) = connection.suspicion.is() {
@@ -218,21 +216,15 @@ impl Requests {
             Some(place) => body.within(place.room()),
             None => body,
         };
-        let (method, uri) = (head.method.clone(), head.uri.clone());
+        let method = method_name(&head.method);
         let request = Request::from_parts(head, body);
         let answer = if door == Door::S3 { self.doors.s3(request) } else { self.doors.http(request) };
-        // A panic is a bug, and one client's. Everything behind the doors that others see is changed by the
-        // engine's own tasks, so nothing half-done is left in sight.
+        // A panic is a bug, and one client's. What others see is changed by the journal's committer, so nothing
+        // half-done is left in sight.
         let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<String>().map(String::as_str);
             let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            tracing::error!(
-                door = door.name(),
-                method = method.as_str(),
-                path = uri.path(),
-                message,
-                "a request caused a panic"
-            );
+            tracing::error!(door = door.name(), method, path, message, "a request caused a panic");
             failure(door)
         });
         // To the door it was a body that broke off.
