@@ -59,6 +59,14 @@ pub async fn read_line() -> Result<String, Failure> {
     in_background(|| read_answer("")).await
 }
 
+/// Reads all of stdin.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub async fn read_all() -> Result<String, Failure> {
+    in_background(|| io::read_to_string(io::stdin().lock())).await
+}
+
 fn read_answer(question: &str) -> io::Result<String> {
     let mut stderr = io::stderr().lock();
     stderr.write_all(question.as_bytes())?;

@@ -4,7 +4,7 @@
 //! It exists so that the command line (and later the mount and the tests) speak to a server in terms of
 //! branches, commits and objects instead of URLs. One module holds one area of the API: its models and the
 //! methods that send them. It works against any server that speaks `/api/v1`; only the calls of
-//! [`operations`] and the `paths`/`prefixes` of a commit need Millpond.
+//! [`operations`], [`Client::explain`], [`Client::rotate_master_key`] and the `paths`/`prefixes` of a commit need Millpond.
 //!
 //! It deliberately does not know about terminals, files, profiles, environment variables or URIs, keeps no
 //! state between calls but its connections, and never decides for the caller what an answer means beyond
@@ -19,6 +19,7 @@ pub mod imports;
 pub mod objects;
 pub mod operations;
 pub mod page;
+pub mod people;
 pub mod pulls;
 pub mod refs;
 pub mod repositories;
@@ -37,6 +38,7 @@ pub use imports::{ImportCreation, ImportError, ImportLocation, ImportStatus};
 pub use objects::{ObjectBody, ObjectError, ObjectQuery, ObjectStats, PathType, UploadOptions};
 pub use operations::{Operation, Undone};
 pub use page::{Page, PageQuery, Pagination};
+pub use people::{AccessKey, Explanation, Group, Holder, MasterKey, Near, NewAccessKey, Policy};
 pub use pulls::{PullRequest, PullRequestCreation};
 pub use refs::{BranchCreation, Ref, TagCreation};
 pub use repositories::{Repository, RepositoryCreation};

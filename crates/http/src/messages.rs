@@ -562,6 +562,7 @@ message! {
         policy: &'a str, statement: usize
     }
 }
+message! { #[derive(Serialize)] MasterKey<'a> { master_key_id: &'a str } }
 message! { #[derive(Deserialize)] BackupOrder { directory: String } }
 shape! { Nothing { ; } }
 shape! { Problem {

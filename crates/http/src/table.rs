@@ -246,6 +246,7 @@ pub static MILLPOND: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/oplog", "millpond", "listOplog", run!(millpond::oplog)).ours().with(&[text("ref"), AFTER, AMOUNT]).gives(200, of::<OplogList>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/undo", "millpond", "undo", run!(millpond::undo)).ours().with(&[FORCE]).optional_json(of::<Nothing>()).gives(200, of::<Undone>()),
     Operation::new(Get, "/auth/explain", "millpond", "explain", run!(people::explain)).ours().with(&[must("user"), must("action"), must("resource"), text("from")]).gives(200, of::<Explanation>()),
+    Operation::new(Post, "/auth/rotate-master-key", "millpond", "rotateMasterKey", run!(upkeep::rotate_master_key)).ours().optional_json(of::<Nothing>()).gives(200, of::<MasterKey>()),
     Operation::new(Post, "/fsck", "millpond", "fsck", run!(upkeep::fsck)).ours().with(&[text("repository"), flag("quick")]).optional_json(of::<Nothing>()).gives(200, Type::Bytes),
     Operation::new(Post, "/backup", "millpond", "backup", run!(upkeep::backup)).ours().json(of::<BackupOrder>()).gives(200, Type::Bytes),
 ];

@@ -6,7 +6,7 @@
 
 use crate::call::Call;
 use crate::error::Handled;
-use crate::messages::BackupOrder;
+use crate::messages::{BackupOrder, MasterKey};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -41,6 +41,12 @@ pub(crate) async fn backup(mut call: Call) -> Handled {
     let watch = Watch::new();
     let copying = call.service.backup(&call.caller, &order.directory, watch.clone()).await?;
     Ok(lines(&call, watch, async move { copying.await.map(|report| backup_report(&report)) }))
+}
+
+/// `POST /auth/rotate-master-key`
+pub(crate) async fn rotate_master_key(call: Call) -> Handled {
+    let id = call.change(|service, caller| async move { service.rotate_master_key(&caller).await }).await?;
+    crate::json::ok(&MasterKey { master_key_id: &id })
 }
 
 /// Ends the work when nobody listens any more.

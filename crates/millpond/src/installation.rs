@@ -78,6 +78,8 @@ impl Installation {
             );
         }
         let blobs: Arc<dyn Blobs> = blobs;
+        let sealed_with = millpond_auth::sealed_with(&*kv).await.context("read which key seals secrets")?;
+        let master_key = master_key::settle(&config.master_key_file, master_key, sealed_with.as_deref())?;
         let auth = Auth::open(kv.clone(), Sealer::new(&master_key), random.clone(), clock.clone()).await;
         let auth = Arc::new(auth.with_context(|| {
             format!("is {} the master key of this data directory?", config.master_key_file.display())
@@ -91,7 +93,10 @@ impl Installation {
         data.note_format()?;
         engine.resume_imports();
         let places = crate::upkeep::Places { allowed: config.backup.clone(), data: config.data.clone() };
-        let service = Service::new(engine, auth, clock, random, id).with_backups(Arc::new(places));
+        let key_file = master_key::KeyFile(config.master_key_file.clone());
+        let service = Service::new(engine, auth, clock, random, id)
+            .with_backups(Arc::new(places))
+            .with_master_keys(Arc::new(key_file));
         let service = Arc::new(service);
         let metrics = Metrics::install()?;
         Ok(Self { service, keys, data, address, listener, certificates, metrics })

@@ -56,6 +56,7 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pins: crate::pages::Pins,
     pub(crate) backups: Arc<dyn crate::upkeep::BackupPlaces>,
+    pub(crate) master_keys: Arc<dyn crate::upkeep::MasterKeys>,
     installation_id: String,
     /// Tells this start of the server from others.
     pub(crate) boot: [u8; 16],
@@ -103,6 +104,7 @@ impl Service {
             clock,
             pins: crate::pages::Pins::default(),
             backups: Arc::new(crate::upkeep::Nowhere),
+            master_keys: Arc::new(crate::upkeep::Nowhere),
             installation_id,
             boot,
             requests: AtomicU64::new(u64::from_le_bytes(first_request)),

@@ -29,5 +29,5 @@ pub use objects::{OpenObject, Upload};
 pub use pages::{Listing, Pin};
 pub use people::Holder;
 pub use to_the_end::to_the_end;
-pub use upkeep::BackupPlaces;
+pub use upkeep::{BackupPlaces, MasterKeys};
 pub use uploads::PartUpload;

@@ -1,7 +1,7 @@
-//! Verbs for whoever keeps the server: check everything stored, back it up.
+//! Verbs for whoever keeps the server: check everything stored, back it up, seal its secrets with a new master key.
 
-use crate::gate::{Caller, Service};
-use millpond_auth::{Action, Resource};
+use crate::gate::{Caller, Service, auth_error};
+use millpond_auth::{Action, Batch, Resource, Sealer};
 use millpond_engine::{BackupReport, Error, FsckReport, FsckRequest, Kind, Result, Stores, Watch};
 use std::sync::Arc;
 
@@ -23,7 +23,56 @@ impl BackupPlaces for Nowhere {
     }
 }
 
+/// Keeps the master key. The binary knows in which file.
+pub trait MasterKeys: Send + Sync {
+    /// Makes a new key and keeps it durably beside the present one.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no place for it.
+    fn prepare(&self) -> Result<Sealer>;
+    /// Puts the prepared key in the place of the other, durably.
+    ///
+    /// # Errors
+    /// `Internal`; both keys are still there then, and the next start does it.
+    fn adopt(&self) -> Result<()>;
+}
+
+impl MasterKeys for Nowhere {
+    fn prepare(&self) -> Result<Sealer> {
+        Err(Error::new(Kind::NotImplemented, "this server does not keep its master key"))
+    }
+    fn adopt(&self) -> Result<()> {
+        self.prepare().map(drop)
+    }
+}
+
 impl Service {
+    /// With a master key that may be exchanged.
+    pub fn with_master_keys(mut self, keys: Arc<dyn MasterKeys>) -> Self {
+        self.master_keys = keys;
+        self
+    }
+
+    /// Makes a new master key and seals every secret with it; gives its id. Cut off anywhere, one of the two keys opens
+    /// everything, and the next start keeps that one.
+    ///
+    /// # Errors
+    /// The caller may not, there is no place for the key, or the store fails.
+    pub async fn rotate_master_key(&self, caller: &Caller) -> Result<String> {
+        let needs = [(Action::RotateMasterKey, Resource::Any)];
+        self.permit(caller, &needs)?;
+        // One at a time: the one prepared is the one adopted.
+        let mut change = self.auth.change().await;
+        self.permit(caller, &needs)?;
+        let keys = self.master_keys.clone();
+        let sealer = blocking(move || keys.prepare()).await?;
+        change.rotate_master_key(sealer).await.map_err(auth_error)?;
+        change.commit(Batch::default()).await.map_err(auth_error)?;
+        let keys = self.master_keys.clone();
+        blocking(move || keys.adopt()).await?;
+        Ok(self.auth.master_key_id())
+    }
+
     /// With directories that backups may be made in.
     pub fn with_backups(mut self, places: Arc<dyn BackupPlaces>) -> Self {
         self.backups = places;
@@ -61,9 +110,13 @@ impl Service {
         let p = self.permit(caller, &[(Action::BackUp, Resource::Any)])?;
         let (places, directory) = (self.backups.clone(), directory.to_owned());
         // Opening a store waits for the disk.
-        let opened = tokio::task::spawn_blocking(move || places.open(&directory)).await;
-        let to =
-            opened.map_err(|e| Error::new(Kind::Internal, format!("opening the backup failed: {e}")))??;
+        let to = blocking(move || places.open(&directory)).await?;
         Ok(async move { p.engine.backup(&to, &watch).await })
     }
+}
+
+/// What waits for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(Kind::Internal, format!("the work broke off: {error}"))))
 }

@@ -1,6 +1,7 @@
 //! The verbs, one file each. A file holds the verb's arguments and what it does with a [`Session`]; none
 //! prints, exits or reads the environment by itself.
 
+mod auth;
 mod branch;
 mod cat;
 mod cherry_pick;
@@ -88,6 +89,9 @@ pub enum ClientVerb {
     /// Protect branches, so that only merges change them
     #[command(subcommand)]
     Protect(protect::Protect),
+    /// Say who may use the server and what they may do
+    #[command(subcommand)]
+    Auth(auth::Auth),
     /// Check that everything stored is what was written, down to the bytes of every object
     Fsck(upkeep::Fsck),
     /// Copy everything stored to a backup, while the server runs
@@ -166,6 +170,7 @@ impl ClientVerb {
             Self::Op(verb) => verb.run(session).await,
             Self::Pr(verb) => verb.run(session).await,
             Self::Protect(verb) => verb.run(session).await,
+            Self::Auth(verb) => verb.run(session).await,
             Self::Fsck(verb) => verb.run(session).await,
             Self::Backup(verb) => verb.run(session).await,
             Self::Completion(verb) => verb.run(session, whole),

@@ -1,0 +1,116 @@
+//! `millpond auth keys`: list, create, delete.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Cell, Column};
+use crate::paging::PageArgs;
+use crate::session::Session;
+use clap::{Args, Subcommand};
+use millpond_client::{AccessKey, Client, PageQuery};
+
+const COLUMNS: &[Column] = &[Column::left("ACCESS KEY ID"), Column::left("CREATED")];
+
+/// List, create and delete access keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Keys {
+    /// List the access keys of a user
+    List(List),
+    /// Create an access key and show its secret, this one time
+    #[command(after_help = "Examples:
+  millpond auth keys create
+  millpond auth keys create ann -o json")]
+    Create(Of),
+    /// Delete an access key; it stops working at once
+    Delete(Delete),
+}
+
+/// List the access keys of a user.
+#[derive(Debug, Clone, Args)]
+pub struct List {
+    /// Whose [default: your own]
+    #[arg(value_name = "USER")]
+    user: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// Create an access key.
+#[derive(Debug, Clone, Args)]
+pub struct Of {
+    /// For whom [default: yourself]
+    #[arg(value_name = "USER")]
+    user: Option<String>,
+}
+
+/// Delete an access key.
+#[derive(Debug, Clone, Args)]
+pub struct Delete {
+    /// Which key
+    #[arg(value_name = "ACCESS KEY ID")]
+    id: String,
+    /// Whose it is [default: your own]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+/// The user named, or the one who asks.
+async fn named(client: &Client, user: Option<String>) -> Result<String, Failure> {
+    Ok(match user {
+        Some(user) => user,
+        None => client.current_user().await?.id,
+    })
+}
+
+impl Keys {
+    pub async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        match self {
+            Self::List(verb) => verb.run(session).await,
+            Self::Create(verb) => verb.create(session).await,
+            Self::Delete(verb) => verb.run(session).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let client = session.client()?;
+        let user = named(client, self.user).await?;
+        let mut list = session.output.list(COLUMNS);
+        let fetch = async |query: PageQuery| Ok(client.list_keys(&user, &query).await?);
+        self.page
+            .for_each(&session.output, "", fetch, |key: AccessKey| {
+                list.push(&key, &[Cell::text(&key.access_key_id), Cell::Time(key.creation_date)])
+            })
+            .await?;
+        list.finish()?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl Of {
+    async fn create(self, session: &Session) -> Result<Exit, Failure> {
+        let client = session.client()?;
+        let user = named(client, self.user).await?;
+        let key = client.create_key(&user).await?;
+        let fields = [
+            ("user", Cell::text(&user)),
+            ("access key id", Cell::text(&key.access_key_id)),
+            ("secret access key", Cell::text(&key.secret_access_key)),
+        ];
+        session.output.record(&key, &fields)?;
+        session.output.note("the secret is shown this one time; who loses it makes a new key");
+        Ok(Exit::Ok)
+    }
+}
+
+impl Delete {
+    async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let client = session.client()?;
+        let user = named(client, self.user).await?;
+        session.confirm(&format!("Access key {} of user {user} will be deleted.", self.id)).await?;
+        client.delete_key(&user, &self.id).await?;
+        session.output.outcome(&AccessKey { access_key_id: self.id.clone(), creation_date: 0 }, &self.id)?;
+        session.output.note(&format!("deleted access key {}", self.id));
+        Ok(Exit::Ok)
+    }
+}
