@@ -318,6 +318,25 @@ pub struct CommitRequest {
     pub source_tree: Option<TreeId>,
 }
 
+/// A commit as it was made elsewhere.
+#[derive(Clone, Debug)]
+pub struct CommitRecord {
+    /// The id that the other fields must give, if the caller knows it.
+    pub id: Option<CommitId>,
+    /// Who committed.
+    pub committer: String,
+    /// Free text, may be empty.
+    pub message: String,
+    /// String pairs; keys beginning with `.millpond.` are refused.
+    pub metadata: Metadata,
+    /// Unix seconds.
+    pub date: i64,
+    /// A tree of this repository.
+    pub tree: TreeId,
+    /// Commits of this repository, in order.
+    pub parents: Vec<CommitId>,
+}
+
 /// Which commits to list.
 #[derive(Clone, Debug, Default)]
 pub struct LogRequest {

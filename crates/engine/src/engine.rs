@@ -577,6 +577,13 @@ fn publish_in(
             unsaved.pulls.insert(pull.id.clone());
             repo.state.publish(|s| s.apply(record, None));
         }
+        Record::CommitsStored { commits, .. } => {
+            for commit in commits {
+                let id = commit.id();
+                unsaved.commits.insert(id, commit.clone());
+                unsaved.durable_commits.push(id);
+            }
+        }
         Record::SettingsChanged { .. } => {
             unsaved.settings = true;
             repo.state.publish(|s| s.apply(record, None));

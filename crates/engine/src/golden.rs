@@ -333,6 +333,16 @@ fn later_records() -> Vec<(&'static str, Record)> {
         ("18 settings without any", Record::SettingsChanged { uid, settings: Settings::default() }),
         ("19 pull request", Record::PullRequestChanged { uid, pull: Arc::new(a_pull()) }),
         ("19 pull request merged", Record::PullRequestChanged { uid, pull: Arc::new(a_merged_pull()) }),
+        (
+            "20 commits stored",
+            Record::CommitsStored {
+                uid,
+                commits: vec![
+                    Arc::new(Commit { parents: vec![], generation: 1, ..a_commit() }),
+                    Arc::new(a_commit()),
+                ],
+            },
+        ),
     ]
 }
 

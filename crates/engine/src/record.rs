@@ -231,6 +231,13 @@ pub enum Record {
         /// All of it.
         pull: Arc<crate::PullRequest>,
     },
+    /// Commits that no ref moves to (yet).
+    CommitsStored {
+        /// Repository.
+        uid: RepoUid,
+        /// Parents before their children, where both are among them.
+        commits: Vec<Arc<Commit>>,
+    },
 }
 
 /// An import as it was asked for.
@@ -456,7 +463,8 @@ impl Record {
             | Self::ImportProgressed { uid, .. }
             | Self::ImportEnded { uid, .. }
             | Self::SettingsChanged { uid, .. }
-            | Self::PullRequestChanged { uid, .. } => *uid,
+            | Self::PullRequestChanged { uid, .. }
+            | Self::CommitsStored { uid, .. } => *uid,
         }
     }
 
@@ -484,6 +492,9 @@ impl Record {
             Self::UploadCreated { upload, .. } => FIXED + texts(&upload.attributes.metadata),
             Self::SettingsChanged { settings, .. } => FIXED + settings.bytes(),
             Self::PullRequestChanged { pull, .. } => pulls::bytes(pull),
+            Self::CommitsStored { commits, .. } => {
+                commits.iter().map(|commit| FIXED + of_commit(commit)).sum()
+            }
             _ => FIXED,
         }
     }
@@ -601,6 +612,10 @@ impl Record {
                 w.u8(19).uint(*uid);
                 pulls::encode(w, pull);
             }
+            Self::CommitsStored { uid, commits } => {
+                w.u8(20).uint(*uid).uint(commits.len() as u64);
+                commits.iter().for_each(|commit| commit.encode(w));
+            }
         }
     }
 
@@ -669,6 +684,10 @@ impl Record {
             },
             18 => Self::SettingsChanged { uid, settings: Settings::decode(r)? },
             19 => Self::PullRequestChanged { uid, pull: Arc::new(pulls::decode(r)?) },
+            20 => {
+                let commits = (0..r.uint()?).map(|_| Ok(Arc::new(Commit::decode(r)?)));
+                Self::CommitsStored { uid, commits: commits.collect::<Result<_, DecodeError>>()? }
+            }
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

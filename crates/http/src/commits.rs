@@ -3,9 +3,9 @@
 use crate::call::{Call, path};
 use crate::error::{Handled, Refusal};
 use crate::json;
-use crate::messages::{Commit, CommitCreation};
+use crate::messages::{Commit, CommitCreation, CommitRecordCreation};
 use bytes::Bytes;
-use millpond_service::{CommitRequest, TreeId};
+use millpond_service::{CommitId, CommitRecord, CommitRequest, InvalidId, TreeId};
 
 /// `POST /repositories/{repository}/branches/{branch}/commits`. The members `paths` and `prefixes` are
 /// ours: they commit only what is staged there.
@@ -14,9 +14,7 @@ pub async fn commit(mut call: Call) -> Handled {
     let (repo, name) = (call.repository()?, call.branch()?);
     let source_tree = match call.text("source_metarange") {
         "" => None,
-        text => Some(
-            TreeId::from_hex(text).map_err(|error| Refusal::invalid(format!("source_metarange: {error}")))?,
-        ),
+        text => Some(id(TreeId::from_hex, "source_metarange", text)?),
     };
     let request = CommitRequest {
         message: body.message,
@@ -39,4 +37,37 @@ pub async fn get(call: Call) -> Handled {
     let at = call.reference("commitId")?;
     let info = call.service.get_commit(&call.caller, &call.repository()?, &at).await?;
     json::ok(&Commit::from(&info))
+}
+
+/// `POST /repositories/{repository}/commits`. Version 0 has the parents of merges in the opposite order (API-12.9);
+/// since the id binds their order, such a merge cannot be taken in.
+pub async fn create_record(mut call: Call) -> Handled {
+    let body: CommitRecordCreation = call.message()?;
+    let repo = call.repository()?;
+    if body.version != 1 && (body.version != 0 || body.parents.len() > 1) {
+        return Err(Refusal::invalid(format!("commits of version {} are not taken in", body.version)));
+    }
+    if body.generation < 1 {
+        return Err(Refusal::invalid("the generation of a commit is at least 1"));
+    }
+    let parents = body.parents.iter().map(|parent| id(CommitId::from_hex, "parents", parent));
+    let record = CommitRecord {
+        id: Some(id(CommitId::from_hex, "commit_id", &body.commit_id)?),
+        committer: body.committer,
+        message: body.message,
+        metadata: body.metadata.unwrap_or_default(),
+        date: body.creation_date,
+        tree: id(TreeId::from_hex, "metarange_id", &body.metarange_id)?,
+        parents: parents.collect::<Handled<_>>()?,
+    };
+    let force = body.force.unwrap_or(false);
+    call.change(|service, caller| async move {
+        service.create_commit_record(&caller, &repo, record, force).await
+    })
+    .await?;
+    json::done()
+}
+
+fn id<T>(parse: impl Fn(&str) -> Result<T, InvalidId>, member: &str, text: &str) -> Handled<T> {
+    parse(text).map_err(|error| Refusal::invalid(format!("{member}: {error}")))
 }

@@ -185,7 +185,8 @@ impl<'a> From<&'a CommitInfo> for Commit<'a> {
         }
     }
 }
-shape! {
+message! {
+    #[derive(Deserialize)]
     CommitRecordCreation {
         commit_id: String, version: i64, committer: String, message: String, metarange_id: String,
         creation_date: i64, parents: Vec<String>, generation: i64;

@@ -200,7 +200,7 @@ pub static LAKEFS: &[Operation] = &[
 
     // --- commits ---
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/commits", "commits", "commit", run!(commits::commit)).with(&[text("source_metarange")]).json(of::<CommitCreation>()).gives(201, of::<Commit>()),
-    Operation::new(Post, "/repositories/{repository}/commits", "internal", "CreateCommitRecord", run!(unsupported)).json(of::<CommitRecordCreation>()),
+    Operation::new(Post, "/repositories/{repository}/commits", "internal", "CreateCommitRecord", run!(commits::create_record)).json(of::<CommitRecordCreation>()),
     Operation::new(Get, "/repositories/{repository}/commits/{commitId}", "commits", "getCommit", run!(commits::get)).gives(200, of::<Commit>()),
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/commits", "refs", "logCommits", run!(refs::log)).with(&[AFTER, AMOUNT, texts("objects"), texts("prefixes"), flag("limit"), flag("first_parent"), SINCE, text("stop_at")]).gives(200, of::<CommitList>()),
 

@@ -3,8 +3,8 @@
 use crate::gate::{Caller, Service};
 use millpond_auth::{Action, Resource};
 use millpond_engine::{
-    CommitInfo, CommitOverrides, CommitRequest, DiffItem, DiffKind, DiffRequest, LogRequest, MergeRequest,
-    Page, Result,
+    CommitInfo, CommitOverrides, CommitRecord, CommitRequest, DiffItem, DiffKind, DiffRequest, LogRequest,
+    MergeRequest, Page, Result,
 };
 use millpond_types::{BranchName, CommitId, RefExpr, RepositoryName};
 
@@ -20,6 +20,18 @@ impl Service {
         let needs = [(Action::CreateCommit, Resource::Branch(repo, branch.as_str()))];
         let p = self.permit(caller, &needs)?;
         p.engine.commit(&p.actor, repo, branch, request).await
+    }
+
+    /// Stores a commit that was made elsewhere; no branch moves.
+    pub async fn create_commit_record(
+        &self,
+        caller: &Caller,
+        repo: &RepositoryName,
+        record: CommitRecord,
+        force: bool,
+    ) -> Result<CommitInfo> {
+        let p = self.permit(caller, &[(Action::CreateCommit, Resource::Repository(repo))])?;
+        p.engine.create_commit_record(&p.actor, repo, record, force).await
     }
 
     /// The commit that a ref leads to.

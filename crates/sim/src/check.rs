@@ -342,8 +342,10 @@ impl Replay<'_> {
                 self.names.entry(name).or_default().push((at + 1, None));
                 return Ok(());
             }
-            Record::SettingsChanged { .. } | Record::PullRequestChanged { .. } => {
-                return Err("nobody changes settings or pull requests".into());
+            Record::SettingsChanged { .. }
+            | Record::PullRequestChanged { .. }
+            | Record::CommitsStored { .. } => {
+                return Err("nobody changes settings or pull requests, or brings commits".into());
             }
             Record::RepositoryMetadata { .. } => {
                 ensure(landing.is_some(), || "nobody changes repository metadata".into())?;

@@ -18,7 +18,7 @@ pub use clock::{Clock, Random, Timestamp};
 pub use codec::{DecodeError, Reader, Writer};
 pub use commit::{Commit, Metadata};
 pub use entry::{Address, Attributes, Checksum, Content, Entry};
-pub use hash::{CommitId, ContentHash, NodeId, Sha256Digest, TreeId};
+pub use hash::{CommitId, ContentHash, InvalidId, NodeId, Sha256Digest, TreeId};
 pub use name::{BranchName, InvalidName, RepositoryName, TagName};
 pub use path::{InvalidPath, ObjectPath};
 pub use refexpr::{Base, Modifier, RefExpr};

@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// Refuses a tree whose root is not stored (API-12.6 accepts it; clients gain nothing from that).
-    async fn check_tree(&self, repo: &Repo, tree: TreeId) -> Result<()> {
+    pub(super) async fn check_tree(&self, repo: &Repo, tree: TreeId) -> Result<()> {
         let found = repo.nodes.read(|source| millpond_tree::get(source, tree, b"\0").map(|_| ())).await;
         found.map_err(|_| Error::new(Kind::Invalid, format!("tree {tree} does not exist in this repository")))
     }

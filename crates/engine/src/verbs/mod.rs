@@ -2,6 +2,7 @@
 
 mod branches;
 mod commit;
+mod commit_record;
 mod copy;
 mod delete;
 mod diff;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod backup;
+mod commit_records;
 mod damage;
 mod failing;
 mod faults;

@@ -172,3 +172,39 @@ async fn hard_reset_goes_anywhere() {
     server.put("/repositories/repo/branches/dev/hard_reset", "").await.expect(400);
     server.put("/repositories/repo/branches/dev/hard_reset?ref=none", "").await.expect(404);
 }
+
+/// API-12.12: a commit as another server had it, of which only the generation is worked out here.
+#[tokio::test]
+async fn a_commit_record_is_stored_under_the_id_of_its_fields() {
+    let (server, first, _) = two_branches().await;
+    let known = server.get(&format!("/repositories/repo/commits/{first}")).await.expect(200).json();
+    let mut record = json!({
+        "commit_id": first, "version": 1, "committer": known["committer"], "message": known["message"],
+        "metarange_id": known["meta_range_id"], "creation_date": known["creation_date"],
+        "parents": known["parents"], "metadata": known["metadata"], "generation": 7
+    });
+    let path = "/repositories/repo/commits";
+    server.post(path, &record.to_string()).await.expect(409);
+    record["message"] = json!("another");
+    let refused = server.post(path, &record.to_string()).await.expect(400).text();
+    let id = refused.rsplit_once("which is ").unwrap().1.get(..64).unwrap().to_owned();
+    record["commit_id"] = json!(id);
+    server.post(path, &record.to_string()).await.expect(204);
+    let made = server.get(&format!("/repositories/repo/commits/{id}")).await.expect(200).json();
+    assert_eq!((&made["message"], &made["generation"]), (&json!("another"), &json!(2)));
+    for (member, value) in [
+        ("commit_id", json!("abc")),
+        ("metarange_id", json!("abc")),
+        ("metarange_id", json!("1".repeat(64))),
+        ("parents", json!(["1".repeat(64)])),
+        ("version", json!(2)),
+        ("generation", json!(0)),
+    ] {
+        let mut wrong = record.clone();
+        wrong[member] = value;
+        server.post(path, &wrong.to_string()).await.expect(400);
+    }
+    record.as_object_mut().unwrap().remove("metadata");
+    server.post(path, &record.to_string()).await.expect(409);
+    server.post("/repositories/none/commits", &record.to_string()).await.expect(404);
+}
