@@ -133,6 +133,12 @@ limits! {
     USER_KEYS_MAX: usize = 1000, "400, until some end or are deleted";
     /// Sessions of one user.
     USER_SESSIONS_MAX: usize = 100, "the one that began first ends";
+    /// How long an attempt to sign in through a provider may take, in seconds.
+    OIDC_ATTEMPT_SECONDS: u32 = 600, "401, and another attempt";
+    /// Longest answer of a provider that is read.
+    OIDC_ANSWER_BYTES_MAX: usize = 1024 * 1024, "502";
+    /// Sign-ins through a provider that are completed at the same time.
+    OIDC_EXCHANGES_MAX: usize = 16, "503";
     /// Shortest password.
     PASSWORD_BYTES_MIN: usize = 8, "400";
     /// Longest password.
