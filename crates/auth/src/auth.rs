@@ -115,7 +115,7 @@ impl State {
     }
 
     /// A user of whom something was given to exactly this one, and the key it was given for.
-    fn bearer(&self, user: &str, incarnation: u64, key: Option<&str>, now: Timestamp) -> Option<Who> {
+    pub fn bearer(&self, user: &str, incarnation: u64, key: Option<&str>, now: Timestamp) -> Option<Who> {
         let user = self.users.get(user).filter(|user| user.record.incarnation == incarnation)?;
         match key {
             None => Some(user.who(None)),

@@ -586,13 +586,28 @@ impl Change {
         self.next.revoked.insert(claims.id.into(), expires);
     }
 
-    /// Makes a link that signs a user in once; returns its token, shown only here.
+    /// Makes a link that signs a user in once; returns its token, shown only here. A link that somebody makes for
+    /// himself is held by his key, and so is the session that it opens; one for somebody else is not, so whoever is
+    /// held by a key makes none.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub fn create_link(&mut self, user: &str, lifetime: Duration) -> Result<(Secret, Timestamp)> {
-        let who = self.user(user)?.who(None);
-        let record = self.grant(&who, lifetime)?;
+    /// [`Error::NotFound`]; [`Error::Invalid`] for somebody else's and a key with limits or an end;
+    /// [`Error::Refused`] when the one who asks is gone.
+    pub fn create_link(
+        &mut self,
+        user: &str,
+        lifetime: Duration,
+        by: Option<&Who>,
+    ) -> Result<(Secret, Timestamp)> {
+        let owner = self.user(user)?.who(None);
+        let record = match by {
+            Some(by) if by.user() == user => self.grant(by, lifetime)?,
+            Some(by) => {
+                self.check_free(by)?;
+                self.grant(&owner, lifetime)?
+            }
+            None => self.grant(&owner, lifetime)?,
+        };
         let (token, expires) = (new_token("mpl_", &*self.inner.random), record.expires);
         let hash = token_hash(token.expose());
         self.put(store::key(table::LINKS, &hash), &record);
@@ -608,11 +623,23 @@ impl Change {
         let hash = token_hash(token);
         let link = self.next.links.get(&*hash).cloned().ok_or(Error::Refused)?;
         self.forget_link(&hash);
-        let user = self.user(&link.user).map_err(|_| Error::Refused)?;
-        if self.now >= link.expires || user.record.incarnation != link.incarnation {
+        if self.now >= link.expires {
             return Err(Error::Refused);
         }
-        Ok(user.who(None))
+        self.next.bearer(&link.user, link.incarnation, link.key.as_deref(), self.now).ok_or(Error::Refused)
+    }
+
+    /// Checks that no limit and no end of a key holds somebody.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when one does; [`Error::Refused`] when the key is gone.
+    pub fn check_free(&self, who: &Who) -> Result<()> {
+        let Some(id) = who.key() else { return Ok(()) };
+        let key = self.next.keys.get(id).filter(|key| key.is_alive(self.now)).ok_or(Error::Refused)?;
+        if key.limits.is_empty() && key.credential.expires.is_none() {
+            return Ok(());
+        }
+        Err(Error::Invalid("an access key with limits or an end cannot do this; sign in without one".into()))
     }
 
     fn forget_link(&mut self, hash: &str) {

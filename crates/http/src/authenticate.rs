@@ -1,13 +1,17 @@
 //! Who sends a request (API-2.1 to 2.6): a bearer token, a key with its secret, or a session cookie. The
 //! first that is present decides; a wrong one ends the request.
+//!
+//! A browser sends the cookie along with whatever any page makes it send. So where the cookie decides, a request
+//! that may change something must come from a page of this server.
 
 use crate::error::{Handled, Refusal};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use millpond_service::{Error, Kind, Principal, Service};
 
-/// Name of the session cookie; its value is a session token.
+/// Name of the session cookie; its value is the token of a session.
 pub const COOKIE: &str = "internal_auth_session";
 
 /// The credentials of a request.
@@ -15,8 +19,10 @@ pub const COOKIE: &str = "internal_auth_session";
 pub enum Credentials {
     /// None.
     Nobody,
-    /// A session token.
+    /// A signed token.
     Token(String),
+    /// The token of a session, in a cookie.
+    Session(String),
     /// An access key id and its secret.
     Key(String, String),
     /// Present, but not even readable.
@@ -24,11 +30,17 @@ pub enum Credentials {
 }
 
 /// Finds the principal; `None` for a request without credentials.
-pub async fn principal(service: &Service, headers: &HeaderMap) -> Handled<Option<Principal>> {
-    let checked = match credentials(headers) {
+pub async fn principal(service: &Service, head: &Parts) -> Handled<Option<Principal>> {
+    let checked = match credentials(&head.headers) {
         Credentials::Nobody => return Ok(None),
         Credentials::Unreadable => return Err(Refusal::unauthenticated()),
         Credentials::Token(token) => service.authenticate_token(&token).await,
+        Credentials::Session(token) => {
+            if !matches!(head.method, Method::GET | Method::HEAD) {
+                require_own_page(&head.headers, &head.uri)?;
+            }
+            service.authenticate_session(&token).await
+        }
         Credentials::Key(id, secret) => service.authenticate_key(&id, &secret).await,
     };
     checked.map(Some).map_err(refusal)
@@ -42,7 +54,30 @@ pub fn refusal(error: Error) -> Refusal {
     }
 }
 
-fn credentials(headers: &HeaderMap) -> Credentials {
+/// Refuses what a page of somebody else made a browser send. Browsers say where a request comes from; other clients
+/// say nothing, and nobody makes them send anything.
+pub fn require_own_page(headers: &HeaderMap, uri: &Uri) -> Handled<()> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    let own = match (text(HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, None) => true,
+        (None, Some(origin)) => {
+            let host = text(header::HOST).or_else(|| uri.authority().map(|authority| authority.as_str()));
+            let origin = origin.parse::<Uri>().ok();
+            let of_page = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+            of_page.is_some() && of_page == host
+        }
+    };
+    if own {
+        return Ok(());
+    }
+    let mut refusal = Refusal::invalid("a page of another site made the browser send this; it is not done");
+    refusal.code = "other-site";
+    Err(refusal.with_status(StatusCode::FORBIDDEN))
+}
+
+/// The credentials of a request.
+pub fn credentials(headers: &HeaderMap) -> Credentials {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let Ok(text) = value.to_str() else { return Credentials::Unreadable };
         let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -56,12 +91,18 @@ fn credentials(headers: &HeaderMap) -> Credentials {
     for value in headers.get_all(header::COOKIE) {
         let pairs = value.to_str().unwrap_or_default().split(';');
         let session = pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE);
-        // What is no token at all counts as absent (API-2.3).
-        if let Some((_, token)) = session.filter(|(_, token)| token.split('.').count() == 3) {
-            return Credentials::Token(token.to_owned());
+        // What cannot be one of ours counts as absent (API-2.3).
+        if let Some((_, token)) = session.filter(|(_, token)| is_token(token, "mps_")) {
+            return Credentials::Session(token.to_owned());
         }
     }
     Credentials::Nobody
+}
+
+/// Whether it looks like a token of sessions (`mps_`) or links (`mpl_`).
+pub fn is_token(text: &str, kind: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.strip_prefix(kind).is_some_and(|rest| rest.len() == 43 && rest.bytes().all(is_plain))
 }
 
 fn basic(encoded: &str) -> Option<Credentials> {
@@ -84,16 +125,45 @@ mod tests {
 
     #[test]
     fn the_first_credentials_present_decide() {
-        let cookie = ("cookie", "a=b; internal_auth_session=x.y.z");
+        let session = format!("mps_{}", "a-_Z1".repeat(9).split_at(43).0);
+        let text = format!("a=b; internal_auth_session={session}");
+        let cookie = ("cookie", &*text);
         assert_eq!(of(&[]), Credentials::Nobody);
         assert_eq!(of(&[("authorization", "Bearer t.o.k"), cookie]), Credentials::Token("t.o.k".into()));
         // `key:se:cret`
         let key = Credentials::Key("key".into(), "se:cret".into());
         assert_eq!(of(&[("authorization", "basic a2V5OnNlOmNyZXQ="), cookie]), key);
         assert_eq!(of(&[("authorization", "Basic ***"), cookie]), Credentials::Unreadable);
-        assert_eq!(of(&[cookie]), Credentials::Token("x.y.z".into()));
-        assert_eq!(of(&[("authorization", "Digest x"), cookie]), Credentials::Token("x.y.z".into()));
+        assert_eq!(of(&[cookie]), Credentials::Session(session.clone()));
+        assert_eq!(of(&[("authorization", "Digest x"), cookie]), Credentials::Session(session));
         assert_eq!(of(&[("cookie", "internal_auth_session=")]), Credentials::Nobody);
         assert_eq!(of(&[("cookie", "internal_auth_session=garbage")]), Credentials::Nobody);
+        assert_eq!(of(&[("cookie", "internal_auth_session=of.an.earlier-version")]), Credentials::Nobody);
+    }
+
+    #[test]
+    fn only_own_pages_act_with_the_cookie() {
+        let table: &[(&[(&str, &str)], bool)] = &[
+            (&[], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "http://here:8000")], false),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "https://proxy")], true),
+            (&[("origin", "http://here:8000")], true),
+            (&[("origin", "http://here:8001")], false),
+            (&[("origin", "http://there:8000")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "http://here:8000.evil.org")], false),
+        ];
+        for (headers, own) in table {
+            let mut request = http::Request::post("/api/v1/repositories").header("host", "here:8000");
+            for (name, value) in *headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(require_own_page(&head.headers, &head.uri).is_ok(), *own, "{headers:?}");
+        }
     }
 }

@@ -33,6 +33,7 @@ mod route;
 mod rules;
 mod schema;
 mod serve;
+mod sign_in;
 mod staging;
 mod table;
 mod tags;
@@ -41,6 +42,7 @@ mod validate;
 
 pub use openapi::document as openapi_document;
 pub use serve::OperationId;
+pub use sign_in::LINK_PATH;
 
 /// Where a load balancer asks whether the server is alive.
 pub const HEALTH_PATH: &str = "/api/v1/healthcheck";
@@ -82,7 +84,11 @@ async fn answer(State((server, openapi)): State<(Arc<Server>, Bytes)>, request: 
         }
     }
     if path == "/logout" {
-        return auth::logout(server.options.secure_cookies);
+        return sign_in::logout(&server.service, request.into_parts().0, server.options.secure_cookies).await;
+    }
+    if path == sign_in::LINK_PATH {
+        let answer = sign_in::link(&server.service, request, server.options.secure_cookies).await;
+        return answer.unwrap_or_else(error::Refusal::into_response);
     }
     let catalogs = ["/iceberg/api", "/iceberg/relative_to", "/mds/iceberg/api"];
     if catalogs.iter().any(|base| path.strip_prefix(base).is_some_and(|below| below.starts_with('/'))) {

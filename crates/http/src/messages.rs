@@ -565,6 +565,14 @@ message! {
 }
 message! { #[derive(Serialize)] MasterKey<'a> { master_key_id: &'a str } }
 message! { #[derive(Deserialize)] BackupOrder { directory: String } }
+message! { #[derive(Deserialize)] KeyOrder { lifetime_seconds: u64; policy: Anything } }
+message! {
+    #[derive(Serialize)]
+    ShortLivedKey<'a> { access_key_id: &'a str, secret_access_key: &'a str, user_id: &'a str, expires: String }
+}
+message! { #[derive(Deserialize, Default)] LinkOrder { ; user_id: String, lifetime_seconds: u64 } }
+message! { #[derive(Serialize)] SignInLink<'a> { user_id: &'a str, path: String, expires: String } }
+message! { #[derive(Deserialize)] PasswordOrder { password: String; user_id: String } }
 shape! { Nothing { ; } }
 shape! { Problem {
     r#type: String, title: String, status: i64, detail: String, code: String; hint: String

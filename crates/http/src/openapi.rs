@@ -1,7 +1,7 @@
 //! The OpenAPI 3.0 document of the tables, for `/openapi.json` and `docs/openapi.json`.
 
 use crate::messages;
-use crate::operation::{Api, Operation, Parameter, Payload, Place, Takes};
+use crate::operation::{Api, Login, Operation, Parameter, Payload, Place, Takes};
 use crate::schema::{Described, Field, Schema, Type};
 use crate::table;
 use serde_json::{Map, Value, json};
@@ -96,7 +96,7 @@ fn describe(operation: &Operation, schemas: &mut Map<String, Value>) -> Value {
         status.to_string(): success,
         "default": {"description": "error", "content": {media_type: {"schema": error}}},
     });
-    if operation.anonymous {
+    if operation.login != Login::Needed {
         item["security"] = json!([]);
     }
     item

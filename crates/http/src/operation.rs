@@ -91,6 +91,17 @@ pub struct Parameter {
     pub takes: Takes,
 }
 
+/// What an operation does with credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Refuses without.
+    Needed,
+    /// Takes right ones and none, refuses wrong ones.
+    Optional,
+    /// Does not look at them (API-2.8): who has an old cookie must be able to sign in.
+    Ignored,
+}
+
 /// What request body an operation takes.
 pub enum Payload {
     /// None; what is sent is ignored.
@@ -144,7 +155,7 @@ pub struct Operation {
     /// Status and body of success.
     pub answer: (u16, Option<Type>),
     /// Whether it may be called without credentials.
-    pub anonymous: bool,
+    pub login: Login,
     /// The function.
     pub run: Run,
 }
@@ -161,7 +172,7 @@ impl Operation {
             parameters: &[],
             payload: Payload::None,
             answer: (204, None),
-            anonymous: false,
+            login: Login::Needed,
             run,
         }
     }
@@ -202,7 +213,12 @@ impl Operation {
     }
     /// Without a login.
     pub const fn anonymous(mut self) -> Self {
-        self.anonymous = true;
+        self.login = Login::Ignored;
+        self
+    }
+    /// For everybody, but not the same for all.
+    pub const fn for_whom_it_is(mut self) -> Self {
+        self.login = Login::Optional;
         self
     }
     /// The names of the parameters in the path, in order.

@@ -1,6 +1,7 @@
 //! What a browser sees: one plain page that says what runs here and how to connect. No secret, no script,
 //! nothing of the request in it.
 
+use crate::sign_in::LINK_PATH;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,6 +10,9 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;mar
 color:#1b2a2f;background:#fbfcfa}h1{font-weight:600}pre{background:#eef2ee;padding:.8rem;overflow-x:auto;\
 border-radius:4px}a{color:#0b5c73}@media(prefers-color-scheme:dark){body{color:#dfe7e5;background:#141b1c}\
 pre{background:#20292a}a{color:#7cc7dc}}\n";
+
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Where the style sheet is.
 pub const STYLE_PATH: &str = "/millpond.css";
@@ -33,6 +37,32 @@ aws_access_key_id=\"ACCESS_KEY_ID\", aws_secret_access_key=\"SECRET_ACCESS_KEY\"
 s3.list_objects_v2(Bucket=\"REPOSITORY\", Prefix=\"main/\")</pre>\n"
     );
     html(StatusCode::OK, &body)
+}
+
+/// What a one-time link shows. `token` is letters, digits, `-` and `_`.
+pub fn link(token: &str) -> Response {
+    let body = format!(
+        "<h1>Sign in to Millpond</h1>\n\
+<p>This link signs in this browser. It works once.</p>\n\
+<form method=\"post\" action=\"{LINK_PATH}\"><input type=\"hidden\" name=\"token\" value=\"{token}\">\
+<button>Sign in</button></form>\n"
+    );
+    let mut response = html(StatusCode::OK, &body);
+    // Browsers apply it to where the answer to the form leads as well.
+    let policy = CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'");
+    crate::json::set(response.headers_mut(), header::CONTENT_SECURITY_POLICY, &policy);
+    // No `no-referrer`: with it, browsers send the form with the origin `null`.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A one-time link that signs nobody in.
+pub fn link_over() -> Response {
+    html(
+        StatusCode::FORBIDDEN,
+        "<h1>This link is over</h1>\n<p>It was used, or is too old. A new one:</p>\n\
+         <pre>millpond auth login-link</pre>\n",
+    )
 }
 
 /// Every other path.
@@ -66,12 +96,7 @@ fn html(status: StatusCode, body: &str) -> Response {
 }
 
 fn secure(headers: &mut HeaderMap) {
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }

@@ -4,7 +4,7 @@
 use crate::authenticate;
 use crate::call::Call;
 use crate::error::{Handled, Refusal};
-use crate::operation::{Api, Operation, Payload, Verb};
+use crate::operation::{Api, Login, Operation, Payload, Verb};
 use crate::route::Routes;
 use crate::validate::{self, Values};
 use crate::{Options, json, table};
@@ -60,21 +60,25 @@ impl Server {
         };
         let query = parts.uri.query().unwrap_or_default();
         // Found out first, told only after the shape is right.
-        let principal = authenticate::principal(&self.service, &parts.headers).await;
+        let principal = match operation.login {
+            Login::Ignored => Ok(None),
+            Login::Optional | Login::Needed => authenticate::principal(&self.service, &parts).await,
+        };
         let is_known = matches!(principal, Ok(Some(_)));
         let json_bytes_max =
             if is_known { limits::DOCUMENT_BYTES_MAX } else { limits::DOCUMENT_BYTES_ANONYMOUS_MAX };
-        let mut response = match validated(operation, &path, query, &parts.headers, body, json_bytes_max)
-            .await
-        {
-            Ok(input) => self.run(operation, input, parts, principal).await,
-            Err(refusal)
-                if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && !is_known && !operation.anonymous =>
-            {
-                refuse(api, principal.err().unwrap_or_else(Refusal::unauthenticated))
-            }
-            Err(refusal) => refuse(api, refusal),
-        };
+        let mut response =
+            match validated(operation, &path, query, &parts.headers, body, json_bytes_max).await {
+                Ok(input) => self.run(operation, input, parts, principal).await,
+                Err(refusal)
+                    if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
+                        && !is_known
+                        && operation.login == Login::Needed =>
+                {
+                    refuse(api, principal.err().unwrap_or_else(Refusal::unauthenticated))
+                }
+                Err(refusal) => refuse(api, refusal),
+            };
         if operation.verb == Verb::Head && !response.status().is_success() {
             *response.body_mut() = Body::empty();
             if response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json") {
@@ -118,7 +122,7 @@ impl Server {
         request_id: String,
     ) -> Handled {
         let principal = principal?;
-        if principal.is_none() && !operation.anonymous {
+        if principal.is_none() && operation.login == Login::Needed {
             return Err(Refusal::unauthenticated());
         }
         let address = parts.extensions.get().map(|&ClientAddress(address)| address);

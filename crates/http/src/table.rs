@@ -11,7 +11,7 @@ use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
     auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls, refs,
-    repositories, rules, staging, tags, upkeep,
+    repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
 
@@ -93,8 +93,8 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/usage-report/summary", "internal", "getUsageReportSummary", run!(config::usage_report)).gives(200, of::<InstallationUsageReport>()),
 
     // --- people ---
-    Operation::new(Get, "/user", "auth", "getCurrentUser", run!(auth::current_user)).anonymous().gives(200, of::<CurrentUser>()),
-    Operation::new(Post, "/auth/login", "auth", "login", run!(auth::login)).anonymous().optional_json(of::<LoginInformation>()).gives(200, of::<AuthenticationToken>()),
+    Operation::new(Get, "/user", "auth", "getCurrentUser", run!(auth::current_user)).for_whom_it_is().gives(200, of::<CurrentUser>()),
+    Operation::new(Post, "/auth/login", "auth", "login", run!(sign_in::login)).anonymous().optional_json(of::<LoginInformation>()).gives(200, of::<AuthenticationToken>()),
     Operation::new(Post, "/auth/external/principal/login", "auth", "externalPrincipalLogin", run!(unsupported)).anonymous().optional_json(of::<ExternalLoginInformation>()).gives(200, of::<AuthenticationToken>()),
     Operation::new(Post, "/sts/login", "experimental", "stsLogin", run!(unsupported)).anonymous().json(of::<StsAuthRequest>()).gives(200, of::<AuthenticationToken>()),
     Operation::new(Get, "/oidc/callback", "auth", "oauthCallback", run!(auth::oidc_callback)).anonymous().status(200),
@@ -247,6 +247,10 @@ pub static MILLPOND: &[Operation] = &[
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/undo", "millpond", "undo", run!(millpond::undo)).ours().with(&[FORCE]).optional_json(of::<Nothing>()).gives(200, of::<Undone>()),
     Operation::new(Get, "/auth/explain", "millpond", "explain", run!(people::explain)).ours().with(&[must("user"), must("action"), must("resource"), text("from")]).gives(200, of::<Explanation>()),
     Operation::new(Post, "/auth/rotate-master-key", "millpond", "rotateMasterKey", run!(upkeep::rotate_master_key)).ours().optional_json(of::<Nothing>()).gives(200, of::<MasterKey>()),
+    Operation::new(Post, "/auth/keys", "millpond", "createShortLivedKey", run!(sign_in::create_key)).ours().json(of::<KeyOrder>()).gives(201, of::<ShortLivedKey>()),
+    Operation::new(Post, "/auth/link", "millpond", "createSignInLink", run!(sign_in::create_link)).ours().optional_json(of::<LinkOrder>()).gives(201, of::<SignInLink>()),
+    Operation::new(Post, "/auth/password", "millpond", "setPassword", run!(sign_in::set_password)).ours().json(of::<PasswordOrder>()),
+    Operation::new(Post, "/auth/logout", "millpond", "logout", run!(sign_in::sign_out)).ours(),
     Operation::new(Post, "/fsck", "millpond", "fsck", run!(upkeep::fsck)).ours().with(&[text("repository"), flag("quick")]).optional_json(of::<Nothing>()).gives(200, Type::Bytes),
     Operation::new(Post, "/backup", "millpond", "backup", run!(upkeep::backup)).ours().json(of::<BackupOrder>()).gives(200, Type::Bytes),
 ];

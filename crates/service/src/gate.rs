@@ -18,6 +18,9 @@ impl Principal {
     pub fn name(&self) -> &str {
         self.who.user()
     }
+    pub(crate) fn of(who: Who) -> Self {
+        Self { who }
+    }
     pub(crate) fn who(&self) -> &Who {
         &self.who
     }
@@ -39,15 +42,6 @@ pub struct Caller {
 /// Put on every request by the listener: the client's address, with trusted proxies taken into account.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
-
-/// A signed session token.
-#[derive(Clone, Debug)]
-pub struct LoginToken {
-    /// JWT.
-    pub token: String,
-    /// End of life.
-    pub expires: Timestamp,
-}
 
 /// The verbs.
 pub struct Service {
@@ -140,16 +134,9 @@ impl Service {
         Ok(Principal { who: self.auth.check(access_key_id, secret).map_err(auth_error)? })
     }
 
-    /// Checks a session token.
+    /// Checks a signed token.
     pub async fn authenticate_token(&self, token: &str) -> Result<Principal> {
         Ok(Principal { who: self.auth.verify_token(token).map_err(auth_error)? })
-    }
-
-    /// Trades an access key for a session token (API-2.13).
-    pub async fn login(&self, access_key_id: &str, secret: &str) -> Result<LoginToken> {
-        let principal = self.authenticate_key(access_key_id, secret).await?;
-        let (token, expires) = self.auth.issue_token(&principal.who).map_err(auth_error)?;
-        Ok(LoginToken { token, expires })
     }
 
     /// The secret behind an access key id and its owner, for signature checks. `None`: unknown key.

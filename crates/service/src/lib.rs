@@ -13,11 +13,12 @@ mod pulls;
 mod refs;
 mod repositories;
 mod rules;
+mod sign_in;
 mod to_the_end;
 mod upkeep;
 mod uploads;
 
-pub use gate::{Caller, ClientAddress, LoginToken, Principal, Service};
+pub use gate::{Caller, ClientAddress, Principal, Service};
 pub use millpond_auth::{
     Acl, AclLevel, Because, Credential, Document, Effect, Explanation, GroupInfo, KeyInfo, Miss, PolicyInfo,
     Secret as SecretKey, Statement, UserInfo,
@@ -28,6 +29,7 @@ pub use millpond_types::*;
 pub use objects::{OpenObject, Upload};
 pub use pages::{Listing, Pin};
 pub use people::Holder;
+pub use sign_in::{Link, ShortLivedKey, SignedIn};
 pub use to_the_end::to_the_end;
 pub use upkeep::{BackupPlaces, MasterKeys};
 pub use uploads::PartUpload;

@@ -139,6 +139,16 @@ limits! {
     OIDC_ANSWER_BYTES_MAX: usize = 1024 * 1024, "502";
     /// Sign-ins through a provider that are completed at the same time.
     OIDC_EXCHANGES_MAX: usize = 16, "503";
+    /// How long a session lasts, in seconds (7 days, as signed tokens do).
+    SESSION_SECONDS: u64 = 604_800, "401";
+    /// How long a sign-in link lasts where nothing is said, in seconds.
+    LINK_SECONDS_DEFAULT: u64 = 900, "the page for links that are over";
+    /// The same at most (a day).
+    LINK_SECONDS_MAX: u64 = 86_400, "400";
+    /// Shortest life of a short-lived access key, in seconds.
+    SHORT_KEY_SECONDS_MIN: u64 = 60, "400";
+    /// Longest life of one (36 hours, as elsewhere).
+    SHORT_KEY_SECONDS_MAX: u64 = 129_600, "400";
     /// Shortest password.
     PASSWORD_BYTES_MIN: usize = 8, "400";
     /// Longest password.

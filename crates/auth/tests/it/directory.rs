@@ -169,7 +169,7 @@ async fn a_deleted_user_is_gone_for_good() {
         c.link_principal("eve", "aws:eve")?;
         c.set_password("eve", Some(password))?;
         let hour = std::time::Duration::from_secs(3600);
-        Ok((c.open_session(&who, hour)?.0, c.create_link("eve", hour)?.0))
+        Ok((c.open_session(&who, hour)?.0, c.create_link("eve", hour, None)?.0))
     })
     .await;
     let (token, _) = auth.issue_token(&who).expect("alive");

@@ -173,7 +173,7 @@ async fn canaries_stay_hidden() {
     let (key, session, link) = change(&auth, |c| {
         c.set_password("eve", Some(hash.clone()))?;
         let hour = Duration::from_secs(3600);
-        Ok((c.create_key("eve", &given)?, c.open_session(&who, hour)?.0, c.create_link("eve", hour)?.0))
+        Ok((c.create_key("eve", &given)?, c.open_session(&who, hour)?.0, c.create_link("eve", hour, None)?.0))
     })
     .await;
     let (found, by_key) = auth.lookup("CANARY").expect("known");

@@ -1,7 +1,7 @@
 //! Signing in and out: sessions, one-time links, signed tokens, passwords.
 
-use crate::machine::{ALL, Machine, change, is_refused, somebody, try_change, user};
-use millpond_auth::{Error, Secret};
+use crate::machine::{ALL, Machine, change, is_refused, policy, somebody, try_change, user};
+use millpond_auth::{Error, NewKey, Secret};
 use millpond_types::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, USER_SESSIONS_MAX, WRONG_SECRETS_FREE};
 use std::time::Duration;
 
@@ -49,11 +49,38 @@ async fn the_oldest_of_too_many_sessions_ends() {
     assert!(!alive[0] && alive[1..].iter().all(|alive| *alive));
 }
 
+/// A key that may read one prefix is not traded for a session that may do everything.
+#[tokio::test]
+async fn a_link_holds_whoever_it_signs_in_to_what_its_maker_was_held_to() {
+    let machine = Machine::default();
+    let auth = machine.set_up().await;
+    let who = somebody(&auth, "eve").await;
+    change(&auth, |c| c.create_user(&user("bob"))).await;
+    let limit = policy("allow", &["auth:CreateCredentials"], "*");
+    let limited = NewKey { limit: Some(&limit), lifetime: Some(HOUR), by: Some(&who), ..NewKey::default() };
+    let key = change(&auth, |c| c.create_key("eve", &limited)).await;
+    let held = auth.check(&key.access_key_id, key.secret.expose()).expect("right");
+    assert!(matches!(
+        try_change(&auth, |c| c.create_link("bob", HOUR, Some(&held))).await,
+        Err(Error::Invalid(_))
+    ));
+    let (link, end) = change(&auth, |c| c.create_link("eve", 5 * HOUR, Some(&held))).await;
+    assert_eq!(Some(end), key.expires);
+    let signed_in = change(&auth, |c| c.redeem_link(link.expose())).await;
+    assert_eq!(signed_in.key(), Some(&*key.access_key_id));
+    assert!(change(&auth, |c| Ok(c.check_free(&signed_in))).await.is_err(), "held as well");
+    let (link, _) = change(&auth, |c| c.create_link("eve", HOUR, Some(&held))).await;
+    change(&auth, |c| c.delete_key("eve", &key.access_key_id)).await;
+    assert!(is_refused(try_change(&auth, |c| c.redeem_link(link.expose())).await), "its key is gone");
+    let (link, _) = change(&auth, |c| c.create_link("bob", HOUR, Some(&who))).await;
+    assert_eq!(change(&auth, |c| c.redeem_link(link.expose())).await.user(), "bob");
+}
+
 #[tokio::test]
 async fn a_link_signs_in_once() {
     let machine = Machine::default();
     let auth = machine.set_up().await;
-    let (link, _) = change(&auth, |c| c.create_link("admin", HOUR)).await;
+    let (link, _) = change(&auth, |c| c.create_link("admin", HOUR, None)).await;
     assert!(is_refused(auth.change().await.redeem_link("mpl_x")));
     assert!(auth.change().await.redeem_link(link.expose()).is_ok(), "given up before the commit: not used");
     let session = change(&auth, |c| {
@@ -65,7 +92,7 @@ async fn a_link_signs_in_once() {
     for auth in [&auth, &machine.start().await.expect("opens")] {
         assert!(is_refused(try_change(auth, |c| c.redeem_link(link.expose())).await), "used");
     }
-    let (late, _) = change(&auth, |c| c.create_link("admin", HOUR)).await;
+    let (late, _) = change(&auth, |c| c.create_link("admin", HOUR, None)).await;
     machine.after(HOUR);
     assert!(is_refused(try_change(&auth, |c| c.redeem_link(late.expose())).await), "too late");
     let rows = machine.kv.rows().await.len();

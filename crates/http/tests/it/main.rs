@@ -16,5 +16,6 @@ mod pulls;
 mod repositories;
 mod rules;
 mod server;
+mod sign_in;
 mod uploads;
 mod validation;

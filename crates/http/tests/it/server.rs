@@ -23,6 +23,7 @@ pub const NOW: i64 = 1_790_000_000;
 
 pub struct Server {
     pub router: Router,
+    pub clock: Arc<ManualClock>,
 }
 
 /// An answer, read to its end.
@@ -73,9 +74,10 @@ impl Server {
         )
         .await
         .unwrap();
-        let service = Service::new(engine, Arc::new(auth), clock, random, "test-installation".to_owned());
+        let service =
+            Service::new(engine, Arc::new(auth), clock.clone(), random, "test-installation".to_owned());
         let options = Options { version: "1.2.3".to_owned(), ..Options::default() };
-        Self { router: router(Arc::new(service), options) }
+        Self { router: router(Arc::new(service), options), clock }
     }
 
     /// A server with the repository `repo`.
