@@ -15,8 +15,8 @@ use crate::seal::Sealer;
 use crate::secret::{Secret, check_given, new_access_key_id, new_secret, new_token, token_hash};
 use crate::state::{Key, Name, State, change, open_at};
 use crate::store::{
-    self, CountRecord, CredentialRecord, GrantRecord, GroupRecord, PolicyRecord, PrincipalRecord, Record,
-    Source, TimeRecord, UserRecord, table,
+    self, CountRecord, CredentialRecord, GrantRecord, GroupRecord, MemberRecord, PolicyRecord,
+    PrincipalRecord, Record, Source, TimeRecord, UserRecord, table,
 };
 use bytes::Bytes;
 use millpond_kv::{Batch, Expect, KvError, Write};
@@ -310,10 +310,15 @@ impl Change {
         if members.contains(user) {
             return Err(exists("member", user));
         }
-        self.put(store::pair(table::MEMBERS, group, user), &TimeRecord(self.now));
-        self.next.add_member(&group.into(), &name);
-        self.touched.insert(name);
+        self.put_member(group, &name, false);
         Ok(())
+    }
+
+    fn put_member(&mut self, group: &str, user: &Name, given: bool) {
+        let record = MemberRecord { since: self.now, given };
+        self.put(store::pair(table::MEMBERS, group, user), &record);
+        self.next.add_member(&group.into(), user, given);
+        self.touched.insert(user.clone());
     }
 
     /// Whether or not the user was a member (API-5.4).
@@ -333,22 +338,20 @@ impl Change {
         self.touched.insert(user.into());
     }
 
-    /// Makes the user a member of exactly these groups; names of groups that do not exist are passed over, as an
-    /// identity provider names groups of its own. Returns whether anything changed.
+    /// Makes these the groups that another system gave the user, in place of those that it gave before. Memberships by
+    /// hand stay; names of groups that do not exist are passed over, as the other system has groups of its own. Returns
+    /// whether anything changed.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the user.
-    pub fn set_groups(&mut self, user: &str, groups: &[&str]) -> Result<bool> {
-        let present = self.user(user)?.groups.clone();
-        let wanted: BTreeSet<&str> =
-            groups.iter().copied().filter(|group| self.next.groups.contains_key(*group)).collect();
-        let leaving: Vec<Name> =
-            present.iter().filter(|group| !wanted.contains(&***group)).cloned().collect();
-        let joining: Vec<&str> = wanted.into_iter().filter(|group| !present.contains(*group)).collect();
+    pub fn set_given_groups(&mut self, user: &str, groups: &BTreeSet<String>) -> Result<bool> {
+        let present = self.user(user)?.clone();
+        let leaving: Vec<&Name> = present.given.iter().filter(|group| !groups.contains(&***group)).collect();
+        let is_new =
+            |group: &&String| self.next.groups.contains_key(&***group) && !present.groups.contains(&***group);
+        let joining: Vec<&String> = groups.iter().filter(is_new).collect();
         leaving.iter().for_each(|group| self.forget_member(group, user));
-        for group in &joining {
-            self.add_member(group, user)?;
-        }
+        joining.iter().for_each(|group| self.put_member(group, &present.name, true));
         Ok(!leaving.is_empty() || !joining.is_empty())
     }
 

@@ -25,6 +25,7 @@ mod secret;
 mod state;
 mod store;
 mod token;
+mod vouch;
 
 pub use access::{Access, Because, Explanation};
 pub use auth::{AdminKeys, Auth, Credential, Who, sealed_with};
@@ -40,3 +41,4 @@ pub use policy::{Circumstances, Conditions, Document, Effect, Miss, Statement};
 pub use seal::{MASTER_KEY_BYTES, SealError, Sealer};
 pub use secret::Secret;
 pub use token::TOKEN_LIFETIME_SECONDS;
+pub use vouch::Vouched;

@@ -13,8 +13,8 @@ use crate::policy::{Compiled, Document, Statement};
 use crate::seal::{SealError, Sealer};
 use crate::secret::Secret;
 use crate::store::{
-    self, CountRecord, CredentialRecord, GrantRecord, GroupRecord, PasswordRecord, PolicyRecord,
-    PrincipalRecord, Record, Source, TimeRecord, UserRecord, table,
+    self, CountRecord, CredentialRecord, GrantRecord, GroupRecord, MemberRecord, PasswordRecord,
+    PolicyRecord, PrincipalRecord, Record, Source, TimeRecord, UserRecord, table,
 };
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
@@ -55,6 +55,8 @@ pub struct User {
     pub record: UserRecord,
     pub password: Option<PasswordHash>,
     pub groups: OrdSet<Name>,
+    /// Those of them that another system gave.
+    pub given: OrdSet<Name>,
     pub policies: OrdSet<Name>,
     pub keys: OrdSet<Name>,
     pub sessions: OrdSet<Name>,
@@ -147,6 +149,7 @@ impl State {
             record,
             password: None,
             groups: OrdSet::new(),
+            given: OrdSet::new(),
             policies: OrdSet::new(),
             keys: OrdSet::new(),
             sessions: OrdSet::new(),
@@ -208,17 +211,25 @@ impl State {
         change(&mut self.users, name, |user| user.rights = rights);
     }
 
-    pub fn add_member(&mut self, group: &Name, user: &Name) {
+    pub fn add_member(&mut self, group: &Name, user: &Name, given: bool) {
         if !self.groups.contains_key(group) || !self.users.contains_key(user) {
             return;
         }
         change(&mut self.groups, group, |group| drop(group.members.insert(user.clone())));
-        change(&mut self.users, user, |user| drop(user.groups.insert(group.clone())));
+        change(&mut self.users, user, |user| {
+            user.groups.insert(group.clone());
+            if given {
+                user.given.insert(group.clone());
+            }
+        });
     }
 
     pub fn remove_member(&mut self, group: &str, user: &str) {
         change(&mut self.groups, group, |group| drop(group.members.remove(user)));
-        change(&mut self.users, user, |user| drop(user.groups.remove(group)));
+        change(&mut self.users, user, |user| {
+            user.groups.remove(group);
+            user.given.remove(group);
+        });
     }
 
     pub fn attach_to_user(&mut self, user: &Name, policy: &Name) {
@@ -356,7 +367,7 @@ const TABLES: &[(&[u8], Reader)] = &[
     }),
     (table::MEMBERS, |state, row| {
         let (group, user) = row.pair()?;
-        state.add_member(&group, &user);
+        state.add_member(&group, &user, row.decode::<MemberRecord>()?.given);
         Ok(())
     }),
     (table::USER_POLICIES, |state, row| {

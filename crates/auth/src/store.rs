@@ -260,7 +260,30 @@ impl Record for CredentialRecord {
     }
 }
 
-/// A point in time: of a membership or attachment, of a key's last use, or the end of a revoked token.
+/// A membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    pub since: Timestamp,
+    /// Whether another system gave it, which may take it back.
+    pub given: bool,
+}
+
+impl Record for MemberRecord {
+    fn encode(&self) -> Bytes {
+        let mut writer = Writer::new();
+        writer.u8(2).int(self.since.millis()).u8(u8::from(self.given));
+        writer.finish().into()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = version(&mut reader, 2)?;
+        let since = time(&mut reader)?;
+        let given = version > 1 && flag(&mut reader)?;
+        end(reader, Self { since, given })
+    }
+}
+
+/// A point in time: of an attachment, of a key's last use, or the end of a revoked token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRecord(pub Timestamp);
 
@@ -428,6 +451,8 @@ mod tests {
         golden(GroupRecord { created: NOW, description: "d".into() }, "0180a0a484ce670164");
         golden(PolicyRecord { created: NOW, document: "{}".into() }, "0180a0a484ce67027b7d");
         golden(credential(), "020561646d696e80a0a484ce670103010203010a01027b7d");
+        golden(MemberRecord { since: NOW, given: true }, "0280a0a484ce6701");
+        golden(MemberRecord { since: NOW, given: false }, "0280a0a484ce6700");
         golden(TimeRecord(NOW), "0180a0a484ce67");
         let grant = GrantRecord {
             user: "eve".into(),
@@ -463,6 +488,8 @@ mod tests {
         let record =
             CredentialRecord::decode(bytes("010561646d696e80a0a484ce670103010203")).expect("version 1");
         assert_eq!(record, CredentialRecord { expires: None, limits: vec![], ..credential() });
+        let by_hand = MemberRecord { since: NOW, given: false };
+        assert_eq!(MemberRecord::decode(bytes("0180a0a484ce67")), Ok(by_hand));
         assert!(UserRecord::decode(bytes("010007")).is_err(), "no flag");
     }
 }

@@ -276,6 +276,12 @@ mod tests {
         nonce: String,
     }
 
+    fn read_form(form: &str) -> HashMap<String, String> {
+        let plain =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        form.split('&').filter_map(|pair| pair.split_once('=')).map(|(a, b)| (plain(a), plain(b))).collect()
+    }
+
     type Shared = State<Arc<Lock<Desk>>>;
 
     fn merged(mut value: Value, more: &Value) -> Json<Value> {
@@ -333,12 +339,10 @@ mod tests {
                 Json(json!({ "keys": desk.published }))
             };
             let at = issuer.clone();
-            let token = async move |State(desk): Shared,
-                                    headers: HeaderMap,
-                                    Form(form): Form<HashMap<String, String>>| {
+            let token = async move |State(desk): Shared, headers: HeaderMap, form: String| {
                 let mut desk = desk.lock().unwrap();
                 desk.asked.push("token");
-                desk.form = form;
+                desk.form = read_form(&form);
                 desk.authorization =
                     headers.get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
                 if let Some((status, body)) = &desk.refuses {

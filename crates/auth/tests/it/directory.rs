@@ -290,20 +290,3 @@ async fn acls_are_policies_of_their_group() {
     change(&auth, |c| c.delete_group("team")).await;
     assert!(auth.policy("ACL(_-_)team").is_err());
 }
-
-/// The groups claim of a sign-in.
-#[tokio::test]
-async fn groups_are_set_as_a_whole() {
-    let auth = Machine::default().set_up().await;
-    change(&auth, |c| c.create_user(&user("eve"))).await;
-    let groups =
-        || auth.groups_of("eve", ALL).expect("there").iter().map(|g| g.name.to_string()).collect::<Vec<_>>();
-    assert!(change(&auth, |c| c.set_groups("eve", &["Viewers", "unknown", "Developers"])).await);
-    assert_eq!(groups(), ["Developers", "Viewers"]);
-    assert!(!change(&auth, |c| c.set_groups("eve", &["Developers", "Viewers"])).await, "nothing changed");
-    assert!(change(&auth, |c| c.set_groups("eve", &["Admins"])).await);
-    assert_eq!(groups(), ["Admins"]);
-    assert!(access(&auth, &auth.vouched("eve").expect("there")).allows(Action::ListUsers, Resource::Any));
-    assert!(change(&auth, |c| c.set_groups("eve", &[])).await);
-    assert!(!access(&auth, &auth.vouched("eve").expect("there")).allows(Action::ListUsers, Resource::Any));
-}

@@ -123,7 +123,7 @@ async fn memory_and_store_agree() {
             11 => change.create_key(x, &NewKey::default()).map(drop),
             12 if chance.below(4) == 0 => change.delete_user(x),
             13 if chance.below(4) == 0 => change.delete_policy(x).and(change.delete_group(y)),
-            _ => change.set_groups(x, &[y]).map(drop),
+            _ => change.set_given_groups(x, &[y.to_owned()].into()).map(drop),
         };
         match step {
             Ok(()) => {

@@ -9,3 +9,4 @@ mod machine;
 mod policies;
 mod rotation;
 mod sessions;
+mod vouched;
