@@ -247,7 +247,7 @@ fn json<T: for<'de> Deserialize<'de>>(reply: &Reply, what: &str) -> Result<T> {
 mod tests {
     use super::*;
     use crate::signer::Signer;
-    use axum::extract::{Form, State};
+    use axum::extract::State;
     use axum::http::{HeaderMap, StatusCode};
     use axum::routing::{get, post};
     use axum::{Json, Router};
