@@ -337,6 +337,86 @@ pub struct CommitRecord {
     pub parents: Vec<CommitId>,
 }
 
+/// A tree to be made from another one, for a commit that is taken over from another server.
+#[derive(Clone, Debug, Default)]
+pub struct AdoptedTreeRequest {
+    /// Stored in the repository, or empty.
+    pub base: TreeId,
+    /// Of several for one path, the last counts.
+    pub changes: Vec<AdoptedChange>,
+    /// Commits of the repository that may have the same objects at the same paths: the other parents of a merge.
+    pub like: Vec<CommitId>,
+    /// The folder that the other server keeps its own objects in, as it spells it; empty for none.
+    pub storage: String,
+    /// Pass over the read-only flag.
+    pub force: bool,
+}
+
+/// What becomes of one path.
+#[derive(Clone, Debug)]
+pub struct AdoptedChange {
+    /// Where.
+    pub path: ObjectPath,
+    /// None removes it.
+    pub object: Option<AdoptedObject>,
+}
+
+/// An object as another server describes it.
+#[derive(Clone, Debug)]
+pub struct AdoptedObject {
+    /// Its bytes, if they were sent.
+    pub stored: Option<StoredContent>,
+    /// Where it is; it may stay there if this server sees the same bytes. Empty: it may not.
+    pub address: String,
+    /// Bytes.
+    pub size: u64,
+    /// The ETag there.
+    pub checksum: String,
+    /// The time there.
+    pub mtime: Timestamp,
+    /// Content type and metadata.
+    pub attributes: Attributes,
+}
+
+/// What became of the changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedTree {
+    /// The base with every change but those that are missing. Stored.
+    pub tree: TreeId,
+    /// Objects that stay where they are.
+    pub linked: u64,
+    /// Paths whose objects have to be sent.
+    pub missing: Vec<ObjectPath>,
+}
+
+/// Bytes that are stored in a repository without a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredContent(pub(crate) Entry);
+
+impl StoredContent {
+    /// For whoever shows it to a client and knows it again.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = millpond_types::Writer::new();
+        self.0.encode(&mut writer);
+        writer.finish()
+    }
+    /// The inverse of [`StoredContent::encode`].
+    pub fn decode(bytes: Bytes) -> std::result::Result<Self, millpond_types::DecodeError> {
+        let mut reader = millpond_types::Reader::new(bytes);
+        let entry = Entry::decode(&mut reader)?;
+        reader.end()?;
+        Ok(Self(entry))
+    }
+    /// MD5 of the bytes, as an ETag.
+    pub fn checksum(&self) -> String {
+        self.0.checksum.to_text()
+    }
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+}
+
 /// Which commits to list.
 #[derive(Clone, Debug, Default)]
 pub struct LogRequest {

@@ -16,7 +16,7 @@ use crate::{Error, Kind, RefMove, Result, keys, tables};
 use bytes::Bytes;
 use millpond_kv::{Batch, Expect, Kv, KvError, Write};
 use millpond_types::{Commit, CommitId, Reader, Timestamp, Writer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most writes of one batch.
@@ -84,6 +84,7 @@ struct CapturedRepo {
     writes: Vec<Write>,
     commits: Vec<(CommitId, Arc<Commit>)>,
     moves: Vec<Arc<RefMove>>,
+    aliases: BTreeMap<CommitId, CommitId>,
 }
 
 impl Engine {
@@ -132,6 +133,7 @@ impl Engine {
                 self.commit_cache.insert((part.repo.uid, id), commit);
             }
             unsaved.moves.drain(..part.moves.len());
+            unsaved.aliases.retain(|alias, _| !part.aliases.contains_key(alias));
         }
         let mut backlog = self.since_checkpoint.lock();
         backlog.rows -= covered.rows;
@@ -207,6 +209,9 @@ impl Engine {
             let row = tables::encode_move(moved);
             writes.push(Write::Put(keys::ref_move(uid, moved.sequence), row.clone()));
             writes.push(Write::Put(keys::ref_move_of(uid, &moved.name, moved.sequence), row));
+        }
+        for (alias, commit) in &part.aliases {
+            writes.push(Write::Put(keys::alias(uid, alias), Bytes::copy_from_slice(&commit.0)));
         }
         for chunk in writes.chunks(BATCH_WRITES_MAX) {
             self.write_fenced(chunk.to_vec()).await?;
@@ -323,9 +328,9 @@ fn capture(engine: &Engine) -> Captured {
             .iter()
             .filter_map(|id| Some((*id, unsaved.commits.get(id)?.clone())))
             .collect();
-        let moves = unsaved.moves.clone();
+        let (moves, aliases) = (unsaved.moves.clone(), unsaved.aliases.clone());
         drop(unsaved);
-        repos.push(CapturedRepo { repo, taken, writes, commits, moves });
+        repos.push(CapturedRepo { repo, taken, writes, commits, moves, aliases });
     }
     Captured { repos, deleted, idempotency: engine.idempotency.drain_unsaved(), next_uid: root.next_uid }
 }

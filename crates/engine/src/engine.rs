@@ -584,6 +584,9 @@ fn publish_in(
                 unsaved.durable_commits.push(id);
             }
         }
+        Record::AliasAdded { alias, commit, .. } => {
+            unsaved.aliases.insert(*alias, *commit);
+        }
         Record::SettingsChanged { .. } => {
             unsaved.settings = true;
             repo.state.publish(|s| s.apply(record, None));

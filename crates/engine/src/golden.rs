@@ -343,6 +343,7 @@ fn later_records() -> Vec<(&'static str, Record)> {
                 ],
             },
         ),
+        ("21 alias", Record::AliasAdded { uid, alias: CommitId([18; 32]), commit: CommitId([1; 32]) }),
     ]
 }
 
@@ -504,6 +505,7 @@ fn keys_of_version_1() {
         ("import rule", keys::rule(300, 200)),
         ("settings", keys::settings(300)),
         ("pull request", keys::pull(300, &a_pull().id)),
+        ("alias", keys::alias(300, &CommitId([18; 32]))),
     ];
     golden("keys", &lines);
 }

@@ -64,6 +64,16 @@ pub fn commit(uid: RepoUid, id: &CommitId) -> Bytes {
     commits(uid, &id.0)
 }
 
+/// All aliases of a repository's commits.
+pub fn aliases(uid: RepoUid) -> Bytes {
+    join(b"o/", &[&uid.to_be_bytes()])
+}
+
+/// One alias.
+pub fn alias(uid: RepoUid, alias: &CommitId) -> Bytes {
+    join(&aliases(uid), &[&alias.0])
+}
+
 /// All ref moves of a repository, newest first.
 pub fn moves(uid: RepoUid) -> Bytes {
     join(b"l/", &[&uid.to_be_bytes()])

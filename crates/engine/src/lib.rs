@@ -39,5 +39,5 @@ pub use backup::{BackupReport, Stores, backup, restore, verify_backup};
 pub use engine::{Engine, Options};
 pub use format::FORMAT;
 pub use fsck::{FsckReport, FsckRequest, Orphans, fsck};
-pub use verbs::{CopyRequest, ObjectWriter, OpenObject, PartWriter, Snapshot};
+pub use verbs::{ContentWriter, CopyRequest, ObjectWriter, OpenObject, PartWriter, Snapshot};
 pub use watch::{Defect, Progress, Watch};

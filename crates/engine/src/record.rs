@@ -238,6 +238,15 @@ pub enum Record {
         /// Parents before their children, where both are among them.
         commits: Vec<Arc<Commit>>,
     },
+    /// A commit has another id beside its own: that of the server it was taken over from.
+    AliasAdded {
+        /// Repository.
+        uid: RepoUid,
+        /// The other id.
+        alias: CommitId,
+        /// What it means here.
+        commit: CommitId,
+    },
 }
 
 /// An import as it was asked for.
@@ -464,7 +473,8 @@ impl Record {
             | Self::ImportEnded { uid, .. }
             | Self::SettingsChanged { uid, .. }
             | Self::PullRequestChanged { uid, .. }
-            | Self::CommitsStored { uid, .. } => *uid,
+            | Self::CommitsStored { uid, .. }
+            | Self::AliasAdded { uid, .. } => *uid,
         }
     }
 
@@ -616,6 +626,9 @@ impl Record {
                 w.u8(20).uint(*uid).uint(commits.len() as u64);
                 commits.iter().for_each(|commit| commit.encode(w));
             }
+            Self::AliasAdded { uid, alias, commit } => {
+                w.u8(21).uint(*uid).raw(&alias.0).raw(&commit.0);
+            }
         }
     }
 
@@ -688,6 +701,7 @@ impl Record {
                 let commits = (0..r.uint()?).map(|_| Ok(Arc::new(Commit::decode(r)?)));
                 Self::CommitsStored { uid, commits: commits.collect::<Result<_, DecodeError>>()? }
             }
+            21 => Self::AliasAdded { uid, alias: CommitId(r.digest()?), commit: CommitId(r.digest()?) },
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

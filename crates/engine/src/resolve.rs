@@ -128,6 +128,17 @@ impl Engine {
         Err(not_found(base))
     }
 
+    /// The commit that another server's id stands for.
+    pub(crate) async fn by_alias(&self, repo: &Repo, alias: &CommitId) -> Result<Option<CommitId>> {
+        if let Some(commit) = repo.unsaved.read().aliases.get(alias) {
+            return Ok(Some(*commit));
+        }
+        let row = self.kv.get(&keys::alias(repo.uid, alias)).await.map_err(kv_error)?;
+        row.map(|value| Ok(crate::tables::decode_alias(&alias.0, &value)?.1)).transpose()
+    }
+
+    /// The one commit whose id, or an alias of it, is this text or begins with it. An alias counts as much as an id: a
+    /// beginning that is one's and the other's names nothing, so that no old id quietly means something else.
     async fn commit_by_prefix(&self, repo: &Repo, text: &str) -> Result<Option<CommitId>> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if text.is_empty() || text.len() > 64 || !text.bytes().all(hex) {
@@ -140,7 +151,9 @@ impl Engine {
         let (low, high) = (bound('0'), bound('f'));
         let mut found: Vec<CommitId> = {
             let unsaved = repo.unsaved.read();
-            unsaved.commits.keys().filter(|id| **id >= low && **id <= high).copied().collect()
+            let commits = unsaved.commits.keys().filter(|id| **id >= low && **id <= high);
+            let aliases = unsaved.aliases.range(low..=high).map(|(_, commit)| commit);
+            commits.chain(aliases).copied().collect()
         };
         let end = millpond_kv::key_after(&keys::commit(repo.uid, &high));
         let table = keys::commits(repo.uid, &[]).len();
@@ -148,6 +161,11 @@ impl Engine {
             if let Ok(id) = <[u8; 32]>::try_from(&key[table..]) {
                 found.push(CommitId(id));
             }
+        }
+        let end = millpond_kv::key_after(&keys::alias(repo.uid, &high));
+        let table = keys::aliases(repo.uid).len();
+        for (key, value) in self.kv.scan(&keys::alias(repo.uid, &low), &end, 2).await.map_err(kv_error)? {
+            found.push(crate::tables::decode_alias(&key[table..], &value)?.1);
         }
         found.sort_unstable();
         found.dedup();

@@ -337,6 +337,8 @@ pub struct Unsaved {
     pub commits: HashMap<CommitId, Arc<Commit>>,
     /// Commits that readers may see but whose row is not durable are in `commits` too; these are durable.
     pub durable_commits: Vec<CommitId>,
+    /// Aliases with their commits, readable from here until they are in their table. All are durable.
+    pub aliases: BTreeMap<CommitId, CommitId>,
     /// Ref moves, oldest first.
     pub moves: Vec<Arc<RefMove>>,
     /// Branches whose row must be written or removed.

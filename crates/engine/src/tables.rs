@@ -109,6 +109,14 @@ pub fn decode_tag(name: &[u8], value: &[u8]) -> Result<(TagName, CommitId)> {
     }
 }
 
+/// The inverse of writing the commit's id as the value of an alias: both.
+pub fn decode_alias(alias: &[u8], value: &[u8]) -> Result<(CommitId, CommitId)> {
+    match (alias.try_into(), value.try_into()) {
+        (Ok(alias), Ok(id)) => Ok((CommitId(alias), CommitId(id))),
+        _ => Err(Error::new(Kind::Damaged, "stored alias of a commit cannot be read")),
+    }
+}
+
 /// An upload with its parts.
 pub fn encode_upload(upload: &UploadState) -> Bytes {
     let mut w = row();

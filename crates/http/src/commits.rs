@@ -68,6 +68,7 @@ pub async fn create_record(mut call: Call) -> Handled {
     json::done()
 }
 
-fn id<T>(parse: impl Fn(&str) -> Result<T, InvalidId>, member: &str, text: &str) -> Handled<T> {
+/// An id in a member of the body.
+pub fn id<T>(parse: impl Fn(&str) -> Result<T, InvalidId>, member: &str, text: &str) -> Handled<T> {
     parse(text).map_err(|error| Refusal::invalid(format!("{member}: {error}")))
 }

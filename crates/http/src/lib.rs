@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that fails says where"))]
 
+mod adoption;
 mod auth;
 mod authenticate;
 mod branches;

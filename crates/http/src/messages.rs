@@ -552,6 +552,35 @@ message! {
     #[derive(Serialize)]
     Undone<'a> { r#ref: &'a str, old: String, new: String, undone: OplogEntry<'a> }
 }
+message! { #[derive(Serialize)] AdoptedContent { receipt: String, checksum: String, size_bytes: u64 } }
+message! {
+    // An object as the other server shows it. With a receipt its bytes are here; with an address they may stay there.
+    #[derive(Deserialize)]
+    AdoptedObject {
+        size_bytes: u64, checksum: String, mtime: i64;
+        receipt: String, physical_address: String, content_type: String, metadata: Metadata
+    }
+}
+message! {
+    // Without an object, nothing is to be at the path.
+    #[derive(Deserialize)]
+    AdoptedChange { path: String; object: AdoptedObject }
+}
+message! {
+    // `base` is a tree, or empty; `like` are commits that may have the same objects; `storage` is where the other
+    // server keeps its own.
+    #[derive(Deserialize)]
+    AdoptedTreeCreation { base: String, changes: Vec<AdoptedChange>; like: Vec<String>, storage: String }
+}
+message! { #[derive(Serialize)] AdoptedTree { tree: String, linked: u64, missing: Vec<String> } }
+message! {
+    #[derive(Deserialize)]
+    AdoptedCommit {
+        source_id: String, tree: String, parents: Vec<String>, committer: String, message: String,
+        creation_date: i64;
+        metadata: Metadata
+    }
+}
 message! { #[derive(Serialize)] Near<'a> { policy: &'a str, statement: usize, misses: &'a str } }
 message! {
     // `because` is `administrator`, `allowed`, `denied`, `no-statement`, `limited` or `unreadable`; a statement counts

@@ -10,7 +10,7 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls, refs,
+    adoption, auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls, refs,
     repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::limits::{PAGE_ITEMS_MAX, PART_NUMBER_MAX, PREFIX_BYTES_MAX};
@@ -245,6 +245,9 @@ pub static MILLPOND: &[Operation] = &[
     Operation::new(Get, "/version", "millpond", "millpondVersion", run!(millpond::version)).ours().anonymous().gives(200, of::<Version>()),
     Operation::new(Get, "/repositories/{repository}/oplog", "millpond", "listOplog", run!(millpond::oplog)).ours().with(&[text("ref"), AFTER, AMOUNT]).gives(200, of::<OplogList>()),
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/undo", "millpond", "undo", run!(millpond::undo)).ours().with(&[FORCE]).optional_json(of::<Nothing>()).gives(200, of::<Undone>()),
+    Operation::new(Post, "/repositories/{repository}/adoption/contents", "millpond", "adoptContent", run!(adoption::contents)).ours().with(&[FORCE]).object().gives(201, of::<AdoptedContent>()),
+    Operation::new(Post, "/repositories/{repository}/adoption/trees", "millpond", "adoptTree", run!(adoption::trees)).ours().with(&[FORCE]).json(of::<AdoptedTreeCreation>()).gives(201, of::<AdoptedTree>()),
+    Operation::new(Post, "/repositories/{repository}/adoption/commits", "millpond", "adoptCommit", run!(adoption::commits)).ours().with(&[FORCE]).json(of::<AdoptedCommit>()).gives(201, of::<Commit>()),
     Operation::new(Get, "/auth/explain", "millpond", "explain", run!(people::explain)).ours().with(&[must("user"), must("action"), must("resource"), text("from")]).gives(200, of::<Explanation>()),
     Operation::new(Post, "/auth/rotate-master-key", "millpond", "rotateMasterKey", run!(upkeep::rotate_master_key)).ours().optional_json(of::<Nothing>()).gives(200, of::<MasterKey>()),
     Operation::new(Post, "/auth/keys", "millpond", "createShortLivedKey", run!(sign_in::create_key)).ours().json(of::<KeyOrder>()).gives(201, of::<ShortLivedKey>()),

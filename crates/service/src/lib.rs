@@ -3,6 +3,7 @@
 //! The engine is reached only through [`gate::Service::permit`], so no verb can forget to authorize. This
 //! crate does not know about HTTP, S3 or JSON: doors parse requests into types and render answers.
 
+mod adoption;
 mod gate;
 mod history;
 mod imports;
@@ -18,6 +19,7 @@ mod to_the_end;
 mod upkeep;
 mod uploads;
 
+pub use adoption::ContentUpload;
 pub use gate::{Caller, ClientAddress, Principal, Service};
 pub use millpond_auth::{
     Acl, AclLevel, Because, Credential, Document, Effect, Explanation, GroupInfo, KeyInfo, Miss, PolicyInfo,

@@ -344,7 +344,8 @@ impl Replay<'_> {
             }
             Record::SettingsChanged { .. }
             | Record::PullRequestChanged { .. }
-            | Record::CommitsStored { .. } => {
+            | Record::CommitsStored { .. }
+            | Record::AliasAdded { .. } => {
                 return Err("nobody changes settings or pull requests, or brings commits".into());
             }
             Record::RepositoryMetadata { .. } => {

@@ -263,7 +263,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Every commit: its id, its parents, its generation, its tree. And every move of a ref: it leads to one.
+    /// Every commit: its id, its parents, its generation, its tree. And every move of a ref, and every alias: it leads
+    /// to one.
     async fn commits(&mut self, repo: &Repo) -> Result<()> {
         let mut ids: Vec<CommitId> = self.data.journal_commits.keys().copied().collect();
         ids.sort_unstable();
@@ -312,6 +313,16 @@ impl Walk<'_> {
             .rows(&keys::moves(self.uid), |_, value| {
                 // What cannot be read was named when the tables were loaded.
                 moves.extend(crate::tables::decode_move(value).iter().flat_map(targets));
+                Ok(())
+            })
+            .await?;
+        let label = |alias: &CommitId| format!("alias {alias}");
+        moves.extend(repo.unsaved.read().aliases.iter().map(|(alias, id)| (label(alias), *id)));
+        let prefix = keys::aliases(self.uid);
+        self.check
+            .rows(&prefix, |key, value| {
+                let (alias, id) = crate::tables::decode_alias(&key[prefix.len()..], &value)?;
+                moves.push((label(&alias), id));
                 Ok(())
             })
             .await?;

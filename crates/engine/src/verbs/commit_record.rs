@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// The commit with its generation.
-    async fn brought_in(&self, repo: &Repo, record: CommitRecord) -> Result<Commit> {
+    pub(super) async fn brought_in(&self, repo: &Repo, record: CommitRecord) -> Result<Commit> {
         self.check_tree(repo, record.tree).await?;
         let mut generation = 1;
         for parent in &record.parents {

@@ -362,13 +362,31 @@ impl Engine {
             };
             wanted.push((rule, name, path.destination.clone()));
         }
+        let actor = Actor { name: order.actor.clone(), ..Actor::default() };
+        let numbers = self.rule_numbers(repo, &actor, wanted.iter().map(|(rule, _, _)| rule)).await?;
+        let sources = wanted.into_iter().zip(numbers).map(|((rule, object, destination), number)| Source {
+            rule: number,
+            folder: rule.source,
+            destination: if object.is_some() { destination } else { rule.destination },
+            object,
+        });
+        Ok(sources.collect())
+    }
+
+    /// The numbers of rules. Those that are new are durable when this returns.
+    pub(super) async fn rule_numbers(
+        &self,
+        repo: &Arc<Repo>,
+        actor: &Actor,
+        rules: impl Iterator<Item = &ImportRule>,
+    ) -> Result<Vec<u32>> {
         let (numbers, ticket) = {
             let mut state = repo.decide()?;
             let mut known: HashMap<ImportRule, u32> =
                 state.rules.iter().map(|(number, rule)| ((**rule).clone(), *number)).collect();
             let mut records = Vec::new();
             let mut numbers = Vec::new();
-            for (rule, _, _) in &wanted {
+            for rule in rules {
                 let number = match known.get(rule) {
                     Some(number) => *number,
                     None => {
@@ -383,8 +401,7 @@ impl Engine {
                 };
                 numbers.push(number);
             }
-            let context =
-                self.context(&Actor { name: order.actor.clone(), ..Actor::default() }, "import-rule");
+            let context = self.context(actor, "import-rule");
             let submission = Submission { context, records, nodes: None, created: None };
             (numbers, (!submission.records.is_empty()).then(|| self.submit(submission)))
         };
@@ -393,13 +410,7 @@ impl Engine {
             // Another import's, perhaps not durable yet.
             None => self.journal.barrier().await?,
         }
-        let sources = wanted.into_iter().zip(numbers).map(|((rule, object, destination), number)| Source {
-            rule: number,
-            folder: rule.source,
-            destination: if object.is_some() { destination } else { rule.destination },
-            object,
-        });
-        Ok(sources.collect())
+        Ok(numbers)
     }
 
     /// Stores the nodes of a step. A full disk makes an import wait, not fail.

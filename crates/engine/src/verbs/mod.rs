@@ -1,5 +1,6 @@
 //! The engine's verbs, one subject a file.
 
+mod adopt;
 mod branches;
 mod commit;
 mod commit_record;
@@ -23,6 +24,7 @@ mod tags;
 mod train;
 mod upload;
 
+pub use adopt::ContentWriter;
 pub use copy::CopyRequest;
 pub(crate) use import::Imports;
 pub use list::Snapshot;

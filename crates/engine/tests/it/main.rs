@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod adoption;
 mod backup;
 mod commit_records;
 mod damage;

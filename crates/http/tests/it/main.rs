@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod access;
+mod adoption;
 mod auth;
 mod branches;
 mod changes;
