@@ -1,9 +1,10 @@
 //! One validated, authenticated request in the hands of its handler: parameters as types of the service.
 //!
-//! It does not know which operation it serves; a handler asks for what its row declares.
+//! A handler asks for what its row declares.
 
 use crate::Options;
 use crate::error::{Handled, Refusal};
+use crate::operation::Operation;
 use crate::serve::Input;
 use crate::validate::{Values, flag, instant};
 use axum::body::Body;
@@ -19,6 +20,8 @@ use std::sync::{Arc, Mutex};
 
 /// The request.
 pub struct Call {
+    /// What is asked for.
+    pub operation: &'static Operation,
     /// The verbs.
     pub service: Arc<Service>,
     /// Who calls.
@@ -39,6 +42,7 @@ pub struct Call {
 impl Call {
     /// The request in the hands of its handler.
     pub fn new(
+        operation: &'static Operation,
         service: Arc<Service>,
         options: Arc<Options>,
         caller: Caller,
@@ -46,7 +50,7 @@ impl Call {
         input: Input,
     ) -> Self {
         let Input { values, json, body, .. } = input;
-        Self { service, caller, options, headers, values, json, body: Mutex::new(body) }
+        Self { operation, service, caller, options, headers, values, json, body: Mutex::new(body) }
     }
     /// Takes the body of an operation that takes an object.
     pub fn take_body(&mut self) -> Body {
@@ -135,11 +139,25 @@ impl Call {
         if self.json.is_some() { self.message() } else { Ok(T::default()) }
     }
 
-    /// Checks that the repository exists, for operations that know nothing else about it yet.
-    pub async fn existing_repository(&self) -> Handled<RepositoryName> {
-        let name = self.repository()?;
-        self.service.get_repository(&self.caller, &name).await?;
-        Ok(name)
+    /// Checks the guard of the operation, where no verb does.
+    pub fn require(&self) -> Handled<()> {
+        Ok(self.service.require(&self.caller, self.operation.guard, |name| self.named(name))?)
+    }
+
+    /// The same, and that the repository of the path exists.
+    pub fn require_repository(&self) -> Handled<RepositoryName> {
+        let repo = self.repository()?;
+        self.service.require_in(&self.caller, self.operation.guard, &repo, |name| self.named(name))?;
+        Ok(repo)
+    }
+
+    /// What a name in a guard stands for: a parameter, or a member of the body.
+    fn named(&self, name: &str) -> Vec<String> {
+        let members = || {
+            let body = self.json.as_ref();
+            body.map_or_else(Vec::new, |body| members(body, &name.split('.').collect::<Vec<_>>()))
+        };
+        self.values.get(name).map_or_else(members, |value| vec![value.to_owned()])
     }
 
     /// Runs a change to its end even if the client goes away: a verb that is half done when its connection
@@ -151,6 +169,18 @@ impl Call {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         Ok(to_the_end(work(self.service.clone(), self.caller.clone())).await?)
+    }
+}
+
+/// The texts at a place of a document; of each item, where the way leads through a list.
+fn members(value: &Value, way: &[&str]) -> Vec<String> {
+    match (value, way) {
+        (Value::Array(items), way) => items.iter().flat_map(|item| members(item, way)).collect(),
+        (Value::Object(map), [name, rest @ ..]) => {
+            map.get(*name).map_or_else(Vec::new, |value| members(value, rest))
+        }
+        (Value::String(text), []) => vec![text.clone()],
+        _ => Vec::new(),
     }
 }
 
@@ -169,7 +199,8 @@ pub fn path(text: &str) -> Handled<ObjectPath> {
     ObjectPath::parse(text).map_err(|error| Refusal::invalid(error.to_string()))
 }
 
-/// 501 for what a later version brings.
-pub async fn unsupported(_call: Call) -> Handled {
+/// 501 for what a later version brings, to whoever may do it.
+pub async fn unsupported(call: Call) -> Handled {
+    call.require()?;
     Err(Refusal::not_implemented("this server does not offer this operation"))
 }

@@ -12,8 +12,8 @@ use millpond_service::{ImportOutcome, ImportPath, ImportRequest, SourceKind};
 
 /// `POST /repositories/{repository}/branches/{branch}/import`
 pub async fn start(mut call: Call) -> Handled {
+    let repo = call.require_repository()?;
     let body: ImportCreation = call.message()?;
-    let repo = call.existing_repository().await?;
     if !call.options.local_import_enabled {
         let refusal = Refusal::invalid(
             "import is not supported for this storage: no directory may be imported from. \

@@ -19,13 +19,13 @@ fn nothing() -> Handled {
 
 /// Asking about a task: there are none.
 pub async fn no_task(call: Call) -> Handled {
-    call.existing_repository().await?;
+    call.require_repository()?;
     Err(Refusal::not_found("no task of that id"))
 }
 
 /// `GET .../actions/runs`
 pub async fn runs(call: Call) -> Handled {
-    call.existing_repository().await?;
+    call.require_repository()?;
     if !call.text("branch").is_empty() && !call.text("commit").is_empty() {
         return Err(Refusal::invalid("ask for the runs of a branch or of a commit, not of both"));
     }
@@ -34,13 +34,13 @@ pub async fn runs(call: Call) -> Handled {
 
 /// One run or its output: there is none.
 pub async fn run(call: Call) -> Handled {
-    call.existing_repository().await?;
+    call.require_repository()?;
     Err(Refusal::not_found("no run of that id"))
 }
 
 /// `GET .../actions/runs/{run_id}/hooks`: of an unknown run an empty page (API-25.25).
 pub async fn hooks(call: Call) -> Handled {
-    call.existing_repository().await?;
+    call.require_repository()?;
     nothing()
 }
 
@@ -56,7 +56,7 @@ pub async fn range(call: Call) -> Handled {
 
 /// Where a reader of the reference's metadata files would look; not checked to exist (API-23.1).
 async fn metadata_file(call: &Call, parameter: &str) -> Handled<Response> {
-    call.existing_repository().await?;
+    call.require_repository()?;
     let location = format!("_lakefs/{}", call.text(parameter));
     let mut response = json::reply(StatusCode::OK, &StorageURI { location: location.clone() });
     json::set(response.headers_mut(), header::LOCATION, &location);

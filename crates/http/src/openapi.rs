@@ -1,7 +1,7 @@
 //! The OpenAPI 3.0 document of the tables, for `/openapi.json` and `docs/openapi.json`.
 
 use crate::messages;
-use crate::operation::{Api, Login, Operation, Parameter, Payload, Place, Takes};
+use crate::operation::{Api, Operation, Parameter, Payload, Place, Takes};
 use crate::schema::{Described, Field, Schema, Type};
 use crate::table;
 use serde_json::{Map, Value, json};
@@ -96,8 +96,11 @@ fn describe(operation: &Operation, schemas: &mut Map<String, Value>) -> Value {
         status.to_string(): success,
         "default": {"description": "error", "content": {media_type: {"schema": error}}},
     });
-    if operation.login != Login::Needed {
+    if operation.guard.is_anonymous() {
         item["security"] = json!([]);
+    } else {
+        // Of everything named here, all is needed; nothing named: a login is enough.
+        item["x-rights"] = operation.guard.rights().into();
     }
     item
 }

@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::error::Handled;
 use crate::schema::Type;
 use axum::response::Response;
+use millpond_service::Guard;
 use std::pin::Pin;
 
 /// The methods that operations use.
@@ -91,17 +92,6 @@ pub struct Parameter {
     pub takes: Takes,
 }
 
-/// What an operation does with credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Login {
-    /// Refuses without.
-    Needed,
-    /// Takes right ones and none, refuses wrong ones.
-    Optional,
-    /// Does not look at them (API-2.8): who has an old cookie must be able to sign in.
-    Ignored,
-}
-
 /// What request body an operation takes.
 pub enum Payload {
     /// None; what is sent is ignored.
@@ -154,15 +144,22 @@ pub struct Operation {
     pub payload: Payload,
     /// Status and body of success.
     pub answer: (u16, Option<Type>),
-    /// Whether it may be called without credentials.
-    pub login: Login,
+    /// Who may call it.
+    pub guard: Guard,
     /// The function.
     pub run: Run,
 }
 
 impl Operation {
-    /// A row of the lakeFS-compatible API; it needs a login, takes nothing and answers 204.
-    pub const fn new(verb: Verb, path: &'static str, tag: &'static str, id: &'static str, run: Run) -> Self {
+    /// A row of the lakeFS-compatible API; it takes nothing and answers 204.
+    pub const fn new(
+        verb: Verb,
+        path: &'static str,
+        tag: &'static str,
+        id: &'static str,
+        guard: Guard,
+        run: Run,
+    ) -> Self {
         Self {
             api: Api::LakeFs,
             verb,
@@ -172,7 +169,7 @@ impl Operation {
             parameters: &[],
             payload: Payload::None,
             answer: (204, None),
-            login: Login::Needed,
+            guard,
             run,
         }
     }
@@ -209,16 +206,6 @@ impl Operation {
     /// Answering without a body.
     pub const fn status(mut self, status: u16) -> Self {
         self.answer = (status, None);
-        self
-    }
-    /// Without a login.
-    pub const fn anonymous(mut self) -> Self {
-        self.login = Login::Ignored;
-        self
-    }
-    /// For everybody, but not the same for all.
-    pub const fn for_whom_it_is(mut self) -> Self {
-        self.login = Login::Optional;
         self
     }
     /// The names of the parameters in the path, in order.

@@ -4,7 +4,7 @@
 use crate::authenticate;
 use crate::call::Call;
 use crate::error::{Handled, Refusal};
-use crate::operation::{Api, Login, Operation, Payload, Verb};
+use crate::operation::{Api, Operation, Payload, Verb};
 use crate::route::Routes;
 use crate::validate::{self, Values};
 use crate::{Options, json, table};
@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use millpond_service::{Caller, ClientAddress, Principal, Service, limits};
+use millpond_service::{Caller, ClientAddress, Guard, Principal, Service, limits};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -60,9 +60,10 @@ impl Server {
         };
         let query = parts.uri.query().unwrap_or_default();
         // Found out first, told only after the shape is right.
-        let principal = match operation.login {
-            Login::Ignored => Ok(None),
-            Login::Optional | Login::Needed => authenticate::principal(&self.service, &parts).await,
+        let principal = match operation.guard {
+            // A browser whose session has ended sends its cookie along to sign in again.
+            Guard::Open => Ok(None),
+            _ => authenticate::principal(&self.service, &parts).await,
         };
         let is_known = matches!(principal, Ok(Some(_)));
         let json_bytes_max =
@@ -73,7 +74,7 @@ impl Server {
                 Err(refusal)
                     if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
                         && !is_known
-                        && operation.login == Login::Needed =>
+                        && !operation.guard.is_anonymous() =>
                 {
                     refuse(api, principal.err().unwrap_or_else(Refusal::unauthenticated))
                 }
@@ -122,13 +123,14 @@ impl Server {
         request_id: String,
     ) -> Handled {
         let principal = principal?;
-        if principal.is_none() && operation.login == Login::Needed {
+        if principal.is_none() && !operation.guard.is_anonymous() {
             return Err(Refusal::unauthenticated());
         }
         let address = parts.extensions.get().map(|&ClientAddress(address)| address);
         let idempotency_key = input.idempotency_key.clone();
         let caller = Caller { principal, request_id, idempotency_key, address };
-        let call = Call::new(self.service.clone(), self.options.clone(), caller, parts.headers, input);
+        let call =
+            Call::new(operation, self.service.clone(), self.options.clone(), caller, parts.headers, input);
         (operation.run)(call).await
     }
 }

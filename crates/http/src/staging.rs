@@ -37,7 +37,7 @@ pub async fn link(mut call: Call) -> Handled {
         return Err(Refusal::invalid("checksum is required"));
     }
     if !supported {
-        call.existing_repository().await?;
+        call.require_repository()?;
         return Err(unsupported_condition());
     }
     let address = body.staging.physical_address.unwrap_or_default();
@@ -102,6 +102,7 @@ pub async fn allowed(call: Call) -> Handled {
 
 /// `PUT .../staging/pmpu/{uploadId}/parts/{partNumber}` and its copy: no address can be valid on a store
 /// that gives none out (API-18.13).
-pub async fn presigned_part(_call: Call) -> Handled {
+pub async fn presigned_part(call: Call) -> Handled {
+    call.require()?;
     Err(Refusal::invalid("physical address must be relative to the storage namespace"))
 }

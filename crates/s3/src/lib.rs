@@ -25,6 +25,7 @@ mod xml;
 
 pub use address::is_s3;
 pub use response::{BoxBody, BoxError};
+pub use route::OPERATIONS;
 
 use address::Place;
 use auth::host;

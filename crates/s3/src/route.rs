@@ -10,33 +10,65 @@ use crate::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
+use millpond_service::Action::{
+    self, AttachStorageNamespace, CreateRepository, DeleteRepository, ListRepositories, ReadObject,
+    ReadRepository, WriteObject,
+};
+use millpond_service::Guard::{self, Rights, Somewhere};
+use millpond_service::guard::{OBJECT, REPOSITORY};
 
-/// The operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    ListBuckets,
-    CreateBucket,
-    HeadBucket,
-    DeleteBucket,
-    GetBucketLocation,
-    BucketSetting(&'static str),
-    ListObjects,
-    ListObjectsV2,
-    ListMultipartUploads,
-    DeleteObjects,
-    GetObject,
-    HeadObject,
-    GetObjectAttributes,
-    ObjectSetting(&'static str),
-    PutObject,
-    CopyObject,
-    DeleteObject,
-    CreateMultipartUpload,
-    UploadPart,
-    UploadPartCopy,
-    ListParts,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
+macro_rules! operations {
+    ($($variant:ident $(($setting:ty))? $name:literal $guard:expr;)*) => {
+        /// The operations.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Operation {
+            $($variant $(($setting))?,)*
+        }
+
+        /// Every operation, as S3 names it, with what it needs (API-27.21). The path of an object is `{path}`, that of
+        /// the source of a copy `{source}`.
+        pub const OPERATIONS: &[(&str, Guard)] = &[$(($name, $guard),)*];
+
+        impl Operation {
+            /// As S3 names it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)*
+                }
+            }
+        }
+    };
+}
+
+const SOURCE: &str = "arn:lakefs:fs:::repository/{repository}/object/{source}";
+const NAMESPACE: &str = "arn:lakefs:fs:::namespace/local://{repository}";
+
+operations! {
+    ListBuckets "ListBuckets" Somewhere(ListRepositories);
+    CreateBucket "CreateBucket" Rights(&[(CreateRepository, REPOSITORY), (AttachStorageNamespace, NAMESPACE)]);
+    HeadBucket "HeadBucket" Rights(&[(ReadRepository, REPOSITORY)]);
+    DeleteBucket "DeleteBucket" Rights(&[(DeleteRepository, REPOSITORY)]);
+    GetBucketLocation "GetBucketLocation" Rights(&[(ReadRepository, REPOSITORY)]);
+    BucketSetting(&'static str) "GetBucketSetting" Rights(&[(ReadRepository, REPOSITORY)]);
+    // At the top of a bucket, where branches are listed, `ListBranches` (API-29.8).
+    ListObjects "ListObjects" Rights(&[(Action::ListObjects, REPOSITORY)]);
+    ListObjectsV2 "ListObjectsV2" Rights(&[(Action::ListObjects, REPOSITORY)]);
+    ListMultipartUploads "ListMultipartUploads" Rights(&[(Action::ListObjects, REPOSITORY)]);
+    // Of each key; those that may not be deleted are named in the answer.
+    DeleteObjects "DeleteObjects" Rights(&[(Action::DeleteObject, OBJECT)]);
+    GetObject "GetObject" Rights(&[(ReadObject, OBJECT)]);
+    HeadObject "HeadObject" Rights(&[(ReadObject, OBJECT)]);
+    GetObjectAttributes "GetObjectAttributes" Rights(&[(ReadObject, OBJECT)]);
+    ObjectSetting(&'static str) "GetObjectSetting" Rights(&[(ReadObject, OBJECT)]);
+    PutObject "PutObject" Rights(&[(WriteObject, OBJECT)]);
+    CopyObject "CopyObject" Rights(&[(ReadObject, SOURCE), (WriteObject, OBJECT)]);
+    DeleteObject "DeleteObject" Rights(&[(Action::DeleteObject, OBJECT)]);
+    CreateMultipartUpload "CreateMultipartUpload" Rights(&[(WriteObject, OBJECT)]);
+    UploadPart "UploadPart" Rights(&[(WriteObject, OBJECT)]);
+    UploadPartCopy "UploadPartCopy" Rights(&[(ReadObject, SOURCE), (WriteObject, OBJECT)]);
+    ListParts "ListParts" Rights(&[(ReadObject, OBJECT)]);
+    CompleteMultipartUpload "CompleteMultipartUpload" Rights(&[(WriteObject, OBJECT)]);
+    AbortMultipartUpload "AbortMultipartUpload" Rights(&[(Action::DeleteObject, OBJECT)]);
 }
 
 /// Sub-resources of buckets that can be read as "not configured" but not set.
@@ -88,35 +120,6 @@ impl Operation {
             (None, _) => Err(not_allowed()),
             (Some(_), None) => of_bucket(method, query),
             (Some(_), Some(_)) => of_object(method, query, headers),
-        }
-    }
-
-    /// As S3 names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ListBuckets => "ListBuckets",
-            Self::CreateBucket => "CreateBucket",
-            Self::HeadBucket => "HeadBucket",
-            Self::DeleteBucket => "DeleteBucket",
-            Self::GetBucketLocation => "GetBucketLocation",
-            Self::BucketSetting(_) => "GetBucketSetting",
-            Self::ListObjects => "ListObjects",
-            Self::ListObjectsV2 => "ListObjectsV2",
-            Self::ListMultipartUploads => "ListMultipartUploads",
-            Self::DeleteObjects => "DeleteObjects",
-            Self::GetObject => "GetObject",
-            Self::HeadObject => "HeadObject",
-            Self::GetObjectAttributes => "GetObjectAttributes",
-            Self::ObjectSetting(_) => "GetObjectSetting",
-            Self::PutObject => "PutObject",
-            Self::CopyObject => "CopyObject",
-            Self::DeleteObject => "DeleteObject",
-            Self::CreateMultipartUpload => "CreateMultipartUpload",
-            Self::UploadPart => "UploadPart",
-            Self::UploadPartCopy => "UploadPartCopy",
-            Self::ListParts => "ListParts",
-            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
-            Self::AbortMultipartUpload => "AbortMultipartUpload",
         }
     }
 

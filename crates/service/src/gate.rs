@@ -182,7 +182,7 @@ impl Service {
         Ok((self.permitted(caller, &permit), access))
     }
 
-    fn access(&self, caller: &Caller) -> Result<Access> {
+    pub(crate) fn access(&self, caller: &Caller) -> Result<Access> {
         let Some(principal) = &caller.principal else {
             return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
         };

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod gate;
+pub mod guard;
 mod history;
 mod imports;
 mod objects;
@@ -21,9 +22,10 @@ mod uploads;
 
 pub use adoption::ContentUpload;
 pub use gate::{Caller, ClientAddress, Principal, Service};
+pub use guard::Guard;
 pub use millpond_auth::{
-    Acl, AclLevel, Because, Credential, Document, Effect, Explanation, GroupInfo, KeyInfo, Miss, PolicyInfo,
-    Secret as SecretKey, Statement, UserInfo,
+    Acl, AclLevel, Action, Because, Credential, Document, Effect, Explanation, GroupInfo, KeyInfo, Miss,
+    PolicyInfo, Secret as SecretKey, Statement, UserInfo,
 };
 pub use millpond_engine::api::*;
 pub use millpond_engine::{BackupReport, Defect, FsckReport, FsckRequest, Orphans, Progress, Stores, Watch};

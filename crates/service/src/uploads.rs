@@ -81,7 +81,7 @@ impl Service {
         Ok(PartUpload(part, self.standing(caller)))
     }
 
-    /// Parts by number, greater than `after`.
+    /// The upload and its parts by number, greater than `after`.
     #[allow(clippy::too_many_arguments)]
     pub async fn list_parts(
         &self,
@@ -92,8 +92,25 @@ impl Service {
         upload: &str,
         after: u32,
         amount: usize,
-    ) -> Result<Page<PartInfo>> {
+    ) -> Result<(UploadInfo, Page<PartInfo>)> {
         let p = self.permit(caller, &[(Action::ReadObject, object(repo, path))])?;
+        let info = p.engine.get_upload(repo, branch, path, upload)?;
+        Ok((info, p.engine.list_parts(repo, branch, path, upload, after, amount)?))
+    }
+
+    /// The same parts for whoever is about to join them, which takes no right to read.
+    #[allow(clippy::too_many_arguments)]
+    pub async fn parts_to_join(
+        &self,
+        caller: &Caller,
+        repo: &RepositoryName,
+        branch: &BranchName,
+        path: &ObjectPath,
+        upload: &str,
+        after: u32,
+        amount: usize,
+    ) -> Result<Page<PartInfo>> {
+        let p = self.permit(caller, &[(Action::WriteObject, object(repo, path))])?;
         p.engine.list_parts(repo, branch, path, upload, after, amount)
     }
 

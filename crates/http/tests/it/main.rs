@@ -9,6 +9,7 @@ mod branches;
 mod changes;
 mod history;
 mod limits;
+mod matrix;
 mod millpond;
 mod objects;
 mod outside;

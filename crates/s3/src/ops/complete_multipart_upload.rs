@@ -179,7 +179,7 @@ async fn uploaded_parts(
     loop {
         let page = call
             .service
-            .list_parts(
+            .parts_to_join(
                 &call.caller,
                 &target.repo,
                 &target.branch,

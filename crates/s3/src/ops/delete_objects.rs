@@ -9,7 +9,7 @@ use crate::payload::Payload;
 use crate::response::{Response, xml};
 use crate::xml::{self, Element, Writer};
 use millpond_service::limits::{DELETE_BATCH_MAX, DOCUMENT_BYTES_MAX};
-use millpond_service::{BranchName, EtagMatch, ObjectPath, WriteCondition, to_the_end};
+use millpond_service::{BranchName, EtagMatch, Kind, ObjectPath, Thing, WriteCondition, to_the_end};
 use std::collections::BTreeMap;
 
 pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response> {
@@ -18,8 +18,6 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
     let body = payload.all(DOCUMENT_BYTES_MAX).await?;
     verifier.check_all(&body, payload.trailers())?;
     let list = List::parse(&xml::parse(&body, "Delete")?)?;
-    // A missing repository is an error of the call, not one of every key.
-    call.service.get_repository(&call.caller, &repo).await?;
 
     let mut outcomes: Vec<Option<S3Error>> = Vec::with_capacity(list.items.len());
     let mut batches: BTreeMap<BranchName, Vec<usize>> = BTreeMap::new();
@@ -68,6 +66,8 @@ pub(crate) async fn run(call: &Call, payload: &mut Payload) -> S3Result<Response
                     }
                 }
             }
+            // A missing repository is an error of the call, not one of every key.
+            Err(error) if error.kind == Kind::NotFound(Thing::Repository) => return Err(error.into()),
             Err(error) => {
                 let error = write_error(&call.service, &call.caller, &repo, branch.as_str(), error).await;
                 for index in indexes {

@@ -15,20 +15,15 @@ pub(crate) async fn run(call: &Call) -> S3Result<Response> {
     let after = call.query.number("part-number-marker", i32::MAX as u64)?.unwrap_or(0) as u32;
     let target = call.target().await?;
     let id = upload_id(call);
-    let upload = call.service.get_upload(&call.caller, &target.repo, &target.branch, &target.path, id).await;
-    let upload = match upload {
-        Ok(upload) => upload,
+    let found = call
+        .service
+        .list_parts(&call.caller, &target.repo, &target.branch, &target.path, id, after, amount.max(1))
+        .await;
+    let (upload, page) = match found {
+        Ok(found) => found,
         Err(error) => return Err(call.write_error(&target, error).await),
     };
-    let (items, more) = if amount == 0 {
-        (Vec::new(), false)
-    } else {
-        let page = call
-            .service
-            .list_parts(&call.caller, &target.repo, &target.branch, &target.path, id, after, amount)
-            .await?;
-        (page.items, page.has_more)
-    };
+    let (items, more) = if amount == 0 { (Vec::new(), false) } else { (page.items, page.has_more) };
     let mut document = Writer::new("ListPartsResult");
     document
         .leaf("Bucket", call.bucket())
