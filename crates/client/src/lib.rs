@@ -10,6 +10,7 @@
 //! state between calls but its connections, and never decides for the caller what an answer means beyond
 //! [`Kind`].
 
+pub mod audit;
 mod call;
 pub mod changes;
 pub mod commits;
@@ -27,6 +28,7 @@ pub mod rules;
 pub mod server;
 pub mod upkeep;
 
+pub use audit::{AuditChange, AuditEvent, AuditFilter};
 pub use changes::{
     CherryPickCreation, CommitOverrides, Diff, DiffQuery, DotDiff, Merge, MergeResult, ResetCreation,
     RevertCreation, Strategy,

@@ -75,7 +75,7 @@ impl Client {
         self.lines(call.send().await?, attempt)
     }
 
-    fn lines(&self, response: Response, attempt: String) -> Result<Lines, Error> {
+    pub(crate) fn lines(&self, response: Response, attempt: String) -> Result<Lines, Error> {
         let server = self.server().to_owned();
         Ok(Lines { response, buffer: BytesMut::new(), attempt, server })
     }

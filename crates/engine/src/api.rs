@@ -107,6 +107,8 @@ pub struct Actor {
     pub request_id: String,
     /// `Idempotency-Key`, if the caller sent one.
     pub idempotency_key: Option<String>,
+    /// Where the request came from, as far as the caller knows.
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// A page of a listing that is ordered by `T`'s key.

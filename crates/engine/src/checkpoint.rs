@@ -2,8 +2,8 @@
 //!
 //! The accident this prevents: rows that still hold staged changes are dropped. So the order is: note
 //! where the journal stands, fold every branch's staging into its working tree (everything noted is then
-//! in trees), capture what the tables lack at one exact point, write the tables, and only then drop the
-//! rows before the note. A crash anywhere in between leaves more rows than needed, never fewer.
+//! in trees), capture what the tables lack at one exact point, write the tables, keep the rows before the note for
+//! the audit trail, and only then drop them. A crash anywhere in between leaves more rows than needed, never fewer.
 //!
 //! And: one damaged node stops the checkpoints of all repositories. So a branch that cannot be folded is passed
 //! over; then all rows stay, and only the tables go on.
@@ -173,10 +173,14 @@ impl Engine {
             .map(|(i, time)| Write::Put(keys::idempotency(&i.scope), crate::idempotency::encode(i, *time)))
             .collect();
         writes.extend(self.idempotency.outdated(&*self.kv, now).await?.into_iter().map(Write::Delete));
+        let archived = self.archive(first, previous, now).await?;
+        writes.extend(archived.writes);
         let record = encode(first, previous, captured.next_uid);
         writes.push(Write::Put(Bytes::from_static(keys::CHECKPOINT), record));
         writes.push(Write::DeleteRange(keys::journal(0), keys::journal(first)));
-        self.write_fenced(writes).await
+        self.write_fenced(writes).await?;
+        self.delete_unnamed(archived.unnamed).await;
+        Ok(())
     }
 
     /// The tables lack it still. Some of it may be in them by now: writing a row again does no harm.
@@ -281,6 +285,8 @@ fn capture(engine: &Engine) -> Captured {
             } else if !newer {
                 writes.push(Write::Delete(key));
             }
+            let name = crate::audit::encode_name(state.info.name.as_str());
+            writes.push(Write::Put(keys::audit_repository(uid), name));
         }
         if taken.settings {
             writes.push(Write::Put(keys::settings(uid), tables::encode_settings(&state.settings)));

@@ -41,6 +41,8 @@ pub struct Options {
     pub uploads_open_max: usize,
     /// Where objects may be imported from.
     pub origin: Arc<dyn Origin>,
+    /// For how long the audit trail is kept; `None`: for ever.
+    pub audit_retention: Option<std::time::Duration>,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             tasks: Arc::new(TokioTasks::default()),
             uploads_open_max: limits::UPLOADS_OPEN_MAX,
             origin: Arc::new(Nowhere),
+            audit_retention: None,
         }
     }
 }
@@ -86,6 +89,8 @@ pub struct Engine {
     idle_watched: AtomicBool,
     pub(crate) reads: crate::verbs::Reads,
     pub(crate) deletions: crate::deletions::Deletions,
+    /// What was refused and is not noted yet.
+    pub(crate) refusals: crate::audit::Refusals,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
@@ -188,6 +193,7 @@ impl Engine {
                 journal,
                 reads: crate::verbs::Reads::default(),
                 deletions: crate::deletions::Deletions::default(),
+                refusals: Default::default(),
                 idempotency,
                 cache,
                 this: this.clone(),
@@ -201,6 +207,7 @@ impl Engine {
     pub async fn close(&self) -> Result<()> {
         // First, so that an import whose step waits for a full disk is told that nobody waits any more.
         self.journal.close();
+        self.write_refusals();
         self.rest_imports().await;
         self.checkpoint().await
     }
@@ -230,6 +237,8 @@ impl Engine {
             request_id: actor.request_id.clone(),
             verb: verb.to_owned(),
             idempotency: None,
+            address: actor.address,
+            refusal: None,
         }
     }
 

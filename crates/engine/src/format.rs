@@ -17,7 +17,7 @@ use millpond_blob::Blobs;
 use millpond_kv::{Batch, Expect, Kv, Write};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The work of a step.
 pub type Run = for<'a> fn(&'a dyn Kv, &'a dyn Blobs) -> BoxFuture<'a, Result<Vec<Write>>>;
@@ -33,7 +33,11 @@ pub struct Step {
 }
 
 /// Every step there is, ascending, without a gap up to [`FORMAT`].
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[Step {
+    from: 1,
+    what: "the audit trail begins with the first row of the journal that is left",
+    run: crate::audit::begin_at_checkpoint,
+}];
 
 /// Brings the stores up to [`FORMAT`].
 pub(crate) async fn bring_up(kv: &dyn Kv, blobs: &dyn Blobs) -> Result<()> {

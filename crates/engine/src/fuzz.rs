@@ -11,7 +11,7 @@ use std::fmt::Display;
 /// The stored bytes in a golden file.
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden files")]
 fn seeds(name: &str) -> Vec<Vec<u8>> {
-    let file = format!("{}/tests/golden/{name}-v1.hex", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(file).expect("golden file");
     text.lines().filter_map(|line| hex::decode(line.split_once(": ")?.1).ok()).collect()
 }
@@ -35,18 +35,19 @@ fn settles<T, E: Display>(
 
 #[test]
 fn fuzz_journal_rows() {
-    Fuzz { name: "journal-rows", seeds: seeds("journal"), words: &[] }.run(|input| {
-        settles(input, Row::decode, |row| {
-            let mutations: Vec<(&Context, &[Record])> =
-                row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
-            Row::encode(row.epoch, &row.previous, &mutations).into()
-        })
-    });
+    Fuzz { name: "journal-rows", seeds: [seeds("journal-v1"), seeds("journal-v2")].concat(), words: &[] }
+        .run(|input| {
+            settles(input, Row::decode, |row| {
+                let mutations: Vec<(&Context, &[Record])> =
+                    row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
+                Row::encode(row.epoch, &row.previous, &mutations).into()
+            })
+        });
 }
 
 #[test]
 fn fuzz_manifests() {
-    Fuzz { name: "manifests", seeds: seeds("manifest"), words: &[] }.run(|input| {
+    Fuzz { name: "manifests", seeds: seeds("manifest-v1"), words: &[] }.run(|input| {
         if let Ok(manifest) = Manifest::decode(Bytes::copy_from_slice(input)) {
             assert!(manifest.parts.len() <= input.len());
             let covered = manifest.cover(0..u64::MAX);
@@ -58,7 +59,7 @@ fn fuzz_manifests() {
 
 #[test]
 fn fuzz_tables() {
-    Fuzz { name: "tables", seeds: seeds("tables"), words: &["main"] }.run(|input| {
+    Fuzz { name: "tables", seeds: seeds("tables-v1"), words: &["main"] }.run(|input| {
         let bytes = || Bytes::copy_from_slice(input);
         let repository = tables::decode_repository(bytes()).map(|(_, state)| state.branches.len());
         let branch = tables::decode_branch(b"main", bytes()).is_ok();
@@ -78,6 +79,6 @@ fn fuzz_tables() {
 
 #[test]
 fn fuzz_pack_indexes() {
-    Fuzz { name: "pack-indexes", seeds: seeds("midx"), words: &[] }
+    Fuzz { name: "pack-indexes", seeds: seeds("midx-v1"), words: &[] }
         .run(|input| settles(input, PackIndex::decode, |index| index.clone().encode()));
 }

@@ -6,8 +6,8 @@ use crate::address::{DataName, explicit, foreign, imported};
 use crate::manifest::{Manifest, Part};
 use crate::nodes::{Location, PackIndex};
 use crate::record::{
-    CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record, Row,
-    StoredPart,
+    CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record,
+    Refusal, Row, StoredPart,
 };
 use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Compares lines with the golden file of this name and gives back the stored bytes of each.
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden files")]
 fn golden(name: &str, lines: &[(&str, Bytes)]) -> BTreeMap<String, Bytes> {
-    let file = format!("{}/tests/golden/{name}-v1.hex", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
     let text: String =
         lines.iter().map(|(what, bytes)| format!("{what}: {}\n", hex::encode(bytes))).collect();
     let stored = std::fs::read_to_string(&file).unwrap_or_default();
@@ -33,7 +33,7 @@ fn golden(name: &str, lines: &[(&str, Bytes)]) -> BTreeMap<String, Bytes> {
     }
     let stored = std::fs::read_to_string(&file).expect("golden file");
     for (now, then) in text.lines().zip(stored.lines()) {
-        assert_eq!(now, then, "{name}: the encoder no longer writes what version 1 wrote");
+        assert_eq!(now, then, "{name}: the encoder no longer writes what that version wrote");
     }
     assert_eq!(text.len(), stored.len(), "{name}: a line is missing here or there");
     let decode = |line: &str| {
@@ -354,6 +354,7 @@ fn context(idempotency: Option<Idempotency>) -> Context {
         request_id: "0123456789ABCDEF".into(),
         verb: "commit".into(),
         idempotency,
+        ..Context::default()
     }
 }
 
@@ -362,7 +363,7 @@ fn an_answer() -> Idempotency {
 }
 
 #[test]
-fn journal_rows_of_version_1() {
+fn journal_rows_of_version_2() {
     let encode = |record: &Record| {
         let context = context(matches!(record, Record::HeadMoved { .. }).then(an_answer));
         Bytes::from(Row::encode(3, &[16; 32], &[(&context, std::slice::from_ref(record))]))
@@ -376,8 +377,24 @@ fn journal_rows_of_version_1() {
     let imports = import_records();
     let later = later_records();
     lines.extend(imports.iter().chain(&later).map(|(what, record)| (*what, encode(record))));
+    let v4 = Context { address: Some("192.0.2.7".parse().expect("an address")), ..context(None) };
+    let refusal = Refusal {
+        resource: "arn:lakefs:fs:::repository/lake/object/a".into(),
+        repository: "lake".into(),
+        reference: "main".into(),
+        path: Bytes::from_static(b"a\xff"),
+        count: 300,
+    };
+    let refused = Context {
+        address: Some("2001:db8::1".parse().expect("an address")),
+        refusal: Some(refusal),
+        time: Timestamp(-5),
+        ..context(None)
+    };
+    let group: [(&Context, &[Record]); 2] = [(&v4, &[]), (&refused, &[])];
+    lines.push(("an address and a refusal", Bytes::from(Row::encode(3, &[16; 32], &group))));
     let records: Vec<_> = records.iter().chain(&imports).chain(&later).collect();
-    for (what, bytes) in golden("journal", &lines) {
+    for (what, bytes) in golden("journal-v2", &lines) {
         let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
         let mutations: Vec<_> = row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
         assert_eq!(Row::encode(row.epoch, &row.previous, &mutations), bytes, "{what}");
@@ -385,6 +402,26 @@ fn journal_rows_of_version_1() {
             // By text, since uploads and parts compare by id only.
             assert_eq!(format!("{:?}", row.mutations[0].1), format!("{:?}", [record]), "{what}");
         }
+    }
+}
+
+/// What version 1 wrote says the same as what is written now.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test reads its golden files")]
+fn journal_rows_of_version_1() {
+    let read = |version: u8| {
+        let file = format!("{}/tests/golden/journal-v{version}.hex", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).expect("golden file");
+        let rows = text.lines().map(|line| {
+            let (what, bytes) = line.split_once(": ").expect("name: bytes");
+            let row = Row::decode(hex::decode(bytes).expect("hexadecimal").into()).expect(what);
+            (what.to_owned(), format!("{row:?}"))
+        });
+        rows.collect::<BTreeMap<_, _>>()
+    };
+    let now = read(2);
+    for (what, row) in read(1) {
+        assert_eq!(Some(&row), now.get(&what), "{what}");
     }
 }
 
@@ -450,7 +487,7 @@ fn table_rows_of_version_1() {
         ("s settings", tables::encode_settings(&settings())),
         ("p pull request", tables::encode_pull(&a_merged_pull())),
     ];
-    let stored = golden("tables", &lines);
+    let stored = golden("tables-v1", &lines);
     let take = |what: &str| stored[what].clone();
 
     let (uid, read): (u64, RepoState) = tables::decode_repository(take("r repository")).expect("repository");
@@ -506,15 +543,19 @@ fn keys_of_version_1() {
         ("settings", keys::settings(300)),
         ("pull request", keys::pull(300, &a_pull().id)),
         ("alias", keys::alias(300, &CommitId([18; 32]))),
+        ("audit", Bytes::from_static(keys::AUDIT)),
+        ("audit segment", keys::audit_segment(258)),
+        ("audit repository", keys::audit_repository(300)),
+        ("blob audit", blob(keys::audit_segment_blob(258, &[0xab; 32]))),
     ];
-    golden("keys", &lines);
+    golden("keys-v1", &lines);
 }
 
 #[test]
 fn part_lists_of_version_1() {
     let part = |n: u8| Part { name: DataName([n; 25]), size: 5 << 20, sha256: ContentHash([n + 1; 32]) };
     let manifest = Manifest { parts: vec![part(1), part(2), Part { size: 1, ..part(3) }] };
-    let stored = golden("manifest", &[("three parts", manifest.encode())]);
+    let stored = golden("manifest-v1", &[("three parts", manifest.encode())]);
     let read = Manifest::decode(stored["three parts"].clone()).expect("part list");
     assert_eq!(read, manifest);
     assert_eq!(read.encode(), stored["three parts"]);
@@ -535,7 +576,7 @@ fn pack_indexes_of_versions_1_and_2() {
     };
     let later = PackIndex { after: 3 << 32 | 1, number: 3 << 32 | 9, ..whole.clone() };
     let lines = [("three nodes", whole.clone().encode()), ("after others", later.clone().encode())];
-    let stored = golden("midx", &lines);
+    let stored = golden("midx-v1", &lines);
     for (name, index) in [("three nodes", whole), ("after others", later)] {
         assert_eq!(PackIndex::decode(stored[name].clone()), Ok(index), "{name}");
     }
@@ -565,4 +606,36 @@ fn damaged_rows_are_refused_without_panic() {
     let part = Part { name: DataName([1; 25]), size: u64::MAX, sha256: ContentHash([2; 32]) };
     let huge = Manifest { parts: vec![part.clone(), part] };
     assert!(Manifest::decode(huge.encode()).is_err(), "sizes that do not add up");
+}
+
+#[test]
+fn rows_about_the_audit_trail_of_version_1() {
+    use crate::audit::{Beginning, Reason, Segment, encode_name};
+    let segment = Segment {
+        first: 258,
+        rows: 300,
+        mutations: 1000,
+        from: Timestamp(-1),
+        until: Timestamp(1_700_000_000_000),
+        before: [1; 32],
+        after: [2; 32],
+        raw_bytes: 1 << 20,
+        sha256: [3; 32],
+        bytes: 1 << 19,
+    };
+    let begin = |reason| Beginning { first: 258, before: [4; 32], reason };
+    let lines = [
+        ("segment", segment.encode()),
+        ("complete", begin(Reason::Complete).encode()),
+        ("upgrade", begin(Reason::Upgrade).encode()),
+        ("retention", begin(Reason::Retention).encode()),
+        ("name", encode_name("lake")),
+    ];
+    let stored = golden("audit-v1", &lines);
+    assert_eq!(Segment::decode(stored["segment"].clone()).expect("a segment"), segment);
+    for (what, reason) in
+        [("complete", Reason::Complete), ("upgrade", Reason::Upgrade), ("retention", Reason::Retention)]
+    {
+        assert_eq!(Beginning::decode(stored[what].clone()).expect(what), begin(reason));
+    }
 }

@@ -17,6 +17,12 @@ pub const EPOCH: &[u8] = b"m/epoch";
 pub const CHECKPOINT: &[u8] = b"m/checkpoint";
 /// Names the line of history that backups of this store continue; a restored store begins another.
 pub const BACKUP_LINE: &[u8] = b"m/backup-line";
+/// Where the audit trail begins, if not with row 1.
+pub const AUDIT: &[u8] = b"m/audit";
+/// The rows about the audit trail's segments, newest first.
+pub const AUDIT_SEGMENTS: &[u8] = b"h/";
+/// The names of repositories that are or were.
+pub const AUDIT_REPOSITORIES: &[u8] = b"g/";
 /// All journal rows.
 pub const JOURNAL: &[u8] = b"j/";
 /// All repositories.
@@ -149,6 +155,23 @@ pub fn idempotency(scope: &[u8; 32]) -> Bytes {
     join(IDEMPOTENCY, &[scope])
 }
 
+/// The row about the audit segment that begins with this journal row. The number is complemented so that an
+/// ascending scan gives the newest first.
+pub fn audit_segment(first: u64) -> Bytes {
+    join(AUDIT_SEGMENTS, &[&(!first).to_be_bytes()])
+}
+
+/// The inverse of [`audit_segment`]; 0 for a key that is none.
+pub fn audit_segment_first(key: &[u8]) -> u64 {
+    let number = key.get(AUDIT_SEGMENTS.len()..).and_then(|number| number.try_into().ok());
+    number.map_or(0, |number| !u64::from_be_bytes(number))
+}
+
+/// The name of a repository that is or was.
+pub fn audit_repository(uid: RepoUid) -> Bytes {
+    join(AUDIT_REPOSITORIES, &[&uid.to_be_bytes()])
+}
+
 fn join(prefix: &[u8], parts: &[&[u8]]) -> Bytes {
     let mut key = prefix.to_vec();
     for part in parts {
@@ -190,4 +213,9 @@ pub fn pack_indexes(uid: RepoUid) -> String {
 /// Object bytes.
 pub fn data(uid: RepoUid, name: &crate::address::DataName) -> BlobKey {
     BlobKey::new(&format!("r{uid:x}/data/{}", name.to_text()))
+}
+
+/// The rows of an audit segment: those from `first` on, in a blob with this SHA-256.
+pub fn audit_segment_blob(first: u64, sha256: &[u8; 32]) -> BlobKey {
+    BlobKey::new(&format!("audit/{first:016x}-{}", hex::encode(&sha256[..16])))
 }

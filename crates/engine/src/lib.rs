@@ -5,10 +5,12 @@
 //! configuration: an [`Actor`] is a name to write down, never a right.
 //!
 //! Read in this order: `state` (what there is), `record` (how it changes), `journal` (how changes become
-//! durable), `verbs` (who decides them), `checkpoint` (how the journal stays short).
+//! durable), `verbs` (who decides them), `checkpoint` (how the journal stays short),
+//! `audit` (how it is kept all the same).
 
 pub mod address;
 pub mod api;
+mod audit;
 mod backup;
 mod checkpoint;
 mod deletions;
@@ -35,6 +37,9 @@ mod verbs;
 mod watch;
 
 pub use api::*;
+pub use audit::{
+    AuditChange, AuditEvent, AuditFault, AuditPage, AuditPlace, AuditProof, AuditQuery, Begun, Reason,
+};
 pub use backup::{BackupReport, Stores, backup, restore, verify_backup};
 pub use engine::{Engine, Options};
 pub use format::FORMAT;

@@ -1,5 +1,5 @@
 //! What the journal says: one row per commit group, holding the records of every mutation in it
-//! (`docs/formats/journal.md`, version 1).
+//! (`docs/formats/journal.md`, version 2).
 //!
 //! State is only ever changed by applying records (see `state`), in three places: when a verb decides,
 //! when the row is durable, and at start-up. So a restart cannot see something else than readers did.
@@ -13,10 +13,11 @@ use millpond_types::{
     BranchName, Commit, CommitId, DecodeError, Entry, Metadata, NodeId, ObjectPath, Reader, RepositoryName,
     TagName, Timestamp, TreeId, Writer,
 };
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// Version byte of a row.
-const ROW_VERSION: u8 = 1;
+/// Version byte of a row. Version 1 had neither times in front nor anything behind a context's fields.
+const ROW_VERSION: u8 = 2;
 
 /// Who did something, when and why: one per mutation, shared by its records. This is the audit record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,25 @@ pub struct Context {
     pub verb: String,
     /// Scope, request fingerprint and result, where the caller sent an idempotency key.
     pub idempotency: Option<Idempotency>,
+    /// Where the request came from, if the caller knows.
+    pub address: Option<IpAddr>,
+    /// Nothing was done, since the principal may not. Then there are no records.
+    pub refusal: Option<Refusal>,
+}
+
+/// What somebody wanted to act on who may not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// The resource as its permissions name it; empty when the caller is nobody.
+    pub resource: String,
+    /// The repository that it is or is in; else empty.
+    pub repository: String,
+    /// The branch or tag that it is; else empty.
+    pub reference: String,
+    /// The object that it is; else empty.
+    pub path: Bytes,
+    /// This many refusals, this one among them, are not told apart: too many came at once.
+    pub count: u64,
 }
 
 /// The remembered answer to a request with an idempotency key.
@@ -356,7 +376,10 @@ impl Row {
     /// Stored bytes.
     pub fn encode(epoch: u64, previous: &[u8; 32], mutations: &[(&Context, &[Record])]) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(ROW_VERSION).uint(epoch).raw(previous).uint(mutations.len() as u64);
+        let (earliest, latest) = span(mutations.iter().map(|(context, _)| context.time));
+        w.u8(ROW_VERSION).uint(epoch).raw(previous);
+        w.int(earliest.millis()).uint(latest.millis().wrapping_sub(earliest.millis()) as u64);
+        w.uint(mutations.len() as u64);
         for (context, records) in mutations {
             context.encode(&mut w);
             w.uint(records.len() as u64);
@@ -373,14 +396,10 @@ impl Row {
     /// The inverse of [`Row::encode`].
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut r = Reader::new(bytes);
-        if r.u8()? != ROW_VERSION {
-            return Err(DecodeError("journal row is of an unknown version"));
-        }
-        let epoch = r.uint()?;
-        let previous = r.digest()?;
+        let head = Head::take(&mut r)?;
         let mut mutations = Vec::new();
-        for _ in 0..r.uint()? {
-            let context = Context::decode(&mut r)?;
+        for _ in 0..head.mutations {
+            let context = Context::decode(&mut r, head.version)?;
             let mut records = Vec::new();
             for _ in 0..r.uint()? {
                 records.push(Record::decode(Reader::new(r.bytes()?))?);
@@ -388,7 +407,53 @@ impl Row {
             mutations.push((context, records));
         }
         r.end()?;
-        Ok(Self { epoch, previous, mutations })
+        // Whoever looks for a time goes by the row's own word, so that has to be right.
+        if head.span.is_some_and(|said| said != span(mutations.iter().map(|(context, _)| context.time))) {
+            return Err(DecodeError("the times of a journal row are not those of its mutations"));
+        }
+        Ok(Self { epoch: head.epoch, previous: head.previous, mutations })
+    }
+
+    /// What an index says about a row: the hash before it, how many mutations it has, the earliest and latest time.
+    pub(crate) fn summary(bytes: Bytes) -> Result<([u8; 32], u64, Timestamp, Timestamp), DecodeError> {
+        let head = Head::take(&mut Reader::new(bytes.clone()))?;
+        let (earliest, latest) = match head.span {
+            Some(span) => span,
+            None => span(Self::decode(bytes)?.mutations.iter().map(|(context, _)| context.time)),
+        };
+        Ok((head.previous, head.mutations, earliest, latest))
+    }
+}
+
+fn span(times: impl Iterator<Item = Timestamp> + Clone) -> (Timestamp, Timestamp) {
+    (times.clone().min().unwrap_or(Timestamp(0)), times.max().unwrap_or(Timestamp(0)))
+}
+
+/// What a row begins with.
+struct Head {
+    version: u8,
+    epoch: u64,
+    previous: [u8; 32],
+    /// Earliest and latest time, from version 2 on.
+    span: Option<(Timestamp, Timestamp)>,
+    mutations: u64,
+}
+
+impl Head {
+    fn take(r: &mut Reader) -> Result<Self, DecodeError> {
+        let version = r.u8()?;
+        if !(1..=ROW_VERSION).contains(&version) {
+            return Err(DecodeError("journal row is of an unknown version; a newer Millpond wrote it"));
+        }
+        let (epoch, previous) = (r.uint()?, r.digest()?);
+        let span = match version {
+            1 => None,
+            _ => {
+                let earliest = r.int()?;
+                Some((Timestamp(earliest), Timestamp(earliest.wrapping_add(r.uint()? as i64))))
+            }
+        };
+        Ok(Self { version, epoch, previous, span, mutations: r.uint()? })
     }
 }
 
@@ -399,9 +464,27 @@ impl Context {
             None => w.u8(0),
             Some(i) => w.u8(1).raw(&i.scope).raw(&i.fingerprint).bytes(&i.result),
         };
+        // Length-prefixed, so that a later version can add fields at its end.
+        match (self.address, &self.refusal) {
+            (None, None) => w.bytes(&[]),
+            (Some(IpAddr::V4(v4)), None) => w.uint(5).u8(4).raw(&v4.octets()),
+            (address, refusal) => {
+                let mut tail = Writer::new();
+                match address {
+                    None => tail.u8(0),
+                    Some(IpAddr::V4(v4)) => tail.u8(4).raw(&v4.octets()),
+                    Some(IpAddr::V6(v6)) => tail.u8(6).raw(&v6.octets()),
+                };
+                if let Some(refusal) = refusal {
+                    tail.u8(1).text(&refusal.resource).text(&refusal.repository).text(&refusal.reference);
+                    tail.bytes(&refusal.path).uint(refusal.count);
+                }
+                w.bytes(&tail.finish())
+            }
+        };
     }
-    fn decode(r: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(Self {
+    fn decode(r: &mut Reader, version: u8) -> Result<Self, DecodeError> {
+        let mut context = Self {
             time: Timestamp(r.int()?),
             actor: r.text()?,
             request_id: r.text()?,
@@ -411,8 +494,33 @@ impl Context {
                 1 => Some(Idempotency { scope: r.digest()?, fingerprint: r.digest()?, result: r.bytes()? }),
                 _ => return Err(DecodeError("unknown idempotency form")),
             },
-        })
+            address: None,
+            refusal: None,
+        };
+        let mut tail = Reader::new(if version > 1 { r.bytes()? } else { Bytes::new() });
+        if !tail.is_empty() {
+            context.address = match tail.u8()? {
+                0 => None,
+                4 => Some(IpAddr::V4(Ipv4Addr::from(octets::<4>(&mut tail)?))),
+                6 => Some(IpAddr::V6(Ipv6Addr::from(octets::<16>(&mut tail)?))),
+                _ => return Err(DecodeError("unknown form of an address")),
+            };
+        }
+        if !tail.is_empty() && take_flag(&mut tail)? {
+            context.refusal = Some(Refusal {
+                resource: tail.text()?,
+                repository: tail.text()?,
+                reference: tail.text()?,
+                path: tail.bytes()?,
+                count: tail.uint()?,
+            });
+        }
+        Ok(context)
     }
+}
+
+fn octets<const N: usize>(r: &mut Reader) -> Result<[u8; N], DecodeError> {
+    Ok(r.raw(N)?.as_ref().try_into().expect("raw(N) gives N bytes"))
 }
 
 fn put_tree(w: &mut Writer, tree: &TreeId) {

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that fails says where"))]
 
 mod adoption;
+mod audit;
 mod auth;
 mod authenticate;
 mod branches;

@@ -66,6 +66,7 @@ lists! {
     HookRunList of HookRun,
     PullRequestsList of PullRequest<'static>,
     OplogList of OplogEntry<'static>,
+    AuditList of AuditEvent<'static>,
 }
 
 // --- repositories --------------------------------------------------------------------------------
@@ -593,6 +594,18 @@ message! {
     }
 }
 message! { #[derive(Serialize)] MasterKey<'a> { master_key_id: &'a str } }
+message! {
+    #[derive(Serialize)]
+    AuditChange<'a> { kind: &'a str, on: Cow<'a, str>, old: &'a str, new: &'a str }
+}
+message! {
+    #[derive(Serialize)]
+    AuditEvent<'a> {
+        id: String, time: String, actor: &'a str, address: String, request_id: &'a str, verb: &'a str,
+        result: &'a str, resource: &'a str, count: i64, repository: &'a str, r#ref: &'a str,
+        changes: Vec<AuditChange<'a>>
+    }
+}
 message! { #[derive(Deserialize)] BackupOrder { directory: String } }
 message! { #[derive(Deserialize)] KeyOrder { lifetime_seconds: u64; policy: Anything } }
 message! {

@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    adoption, auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls, refs,
-    repositories, rules, sign_in, staging, tags, upkeep,
+    adoption, audit, auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls,
+    refs, repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::Action::*;
 use millpond_service::Guard::{Login, Open, Optional, Rights, Somewhere};
@@ -62,6 +62,7 @@ const RANGE: Parameter = parameter(
     Takes::Pattern(crate::range::PATTERN, crate::range::fits_pattern),
 );
 const SINCE: Parameter = parameter("since", Place::Query, false, Takes::Instant);
+const UNTIL: Parameter = parameter("until", Place::Query, false, Takes::Instant);
 const PARTS: Parameter = parameter("parts", Place::Query, false, Takes::Integer(i64::MIN, i64::MAX));
 const PART_NUMBER: Parameter =
     parameter("partNumber", Place::Path, true, Takes::Integer(1, PART_NUMBER_MAX as i64));
@@ -259,4 +260,6 @@ pub static MILLPOND: &[Operation] = &[
     Operation::new(Post, "/auth/logout", "millpond", "logout", Login, run!(sign_in::sign_out)).ours(),
     Operation::new(Post, "/fsck", "millpond", "fsck", Rights(&[(CheckStores, EVERYTHING)]), run!(upkeep::fsck)).ours().with(&[text("repository"), flag("quick")]).optional_json(of::<Nothing>()).gives(200, Type::Bytes),
     Operation::new(Post, "/backup", "millpond", "backup", Rights(&[(BackUp, EVERYTHING)]), run!(upkeep::backup)).ours().json(of::<BackupOrder>()).gives(200, Type::Bytes),
+    Operation::new(Get, "/audit", "millpond", "listAudit", Rights(&[(ReadAudit, EVERYTHING)]), run!(audit::list)).ours().with(&[text("actor"), text("verb"), text("repository"), text("ref"), text("path"), SINCE, UNTIL, choice("result", &["done", "refused"]), AFTER, AMOUNT]).gives(200, of::<AuditList>()),
+    Operation::new(Post, "/audit/verify", "millpond", "verifyAudit", Rights(&[(ReadAudit, EVERYTHING)]), run!(audit::verify)).ours().with(&[text("row"), text("head")]).optional_json(of::<Nothing>()).gives(200, Type::Bytes),
 ];

@@ -96,7 +96,7 @@ impl Lines {
     }
 }
 
-fn lines(
+pub(crate) fn lines(
     call: &Call,
     watch: Arc<Watch>,
     work: impl Future<Output = Result<Value>> + Send + 'static,

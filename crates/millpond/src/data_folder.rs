@@ -264,9 +264,10 @@ mod tests {
     #[test]
     fn a_directory_of_a_newer_format_is_refused_and_nothing_in_it_changes() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("format"), "2\n").expect("written");
+        let newer = millpond_engine::FORMAT + 1;
+        std::fs::write(folder.path().join("format"), format!("{newer}\n")).expect("written");
         let error = DataFolder::take(folder.path()).expect_err("newer").to_string();
-        assert!(error.contains("format 2") && error.contains("a newer Millpond"), "{error}");
+        assert!(error.contains(&format!("format {newer}")) && error.contains("a newer Millpond"), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1, "no lock, no store");
         std::fs::write(folder.path().join("format"), "x").expect("written");
         assert!(DataFolder::take(folder.path()).is_err());

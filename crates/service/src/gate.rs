@@ -45,7 +45,7 @@ pub struct ClientAddress(pub IpAddr);
 
 /// The verbs.
 pub struct Service {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pins: crate::pages::Pins,
@@ -131,7 +131,8 @@ impl Service {
 
     /// Checks an access key and its secret in constant time.
     pub async fn authenticate_key(&self, access_key_id: &str, secret: &str) -> Result<Principal> {
-        Ok(Principal { who: self.auth.check(access_key_id, secret).map_err(auth_error)? })
+        let checked = self.auth.check(access_key_id, secret).map_err(auth_error);
+        Ok(Principal { who: checked.inspect_err(|_| self.note_unknown(access_key_id, None))? })
     }
 
     /// Checks a signed token.
@@ -169,7 +170,11 @@ impl Service {
         let access = self.access(caller)?;
         let mut permit = None;
         for (action, resource) in needs {
-            permit = Some(access.require(&Needs::One(*action, *resource)).map_err(auth_error)?);
+            let allowed = access.require(&Needs::One(*action, *resource));
+            permit = Some(allowed.map_err(|error| {
+                self.note_denied(caller, *action, *resource);
+                auth_error(error)
+            })?);
         }
         Ok(self.permitted(caller, &permit.expect("a verb needs something")))
     }
@@ -178,12 +183,16 @@ impl Service {
     /// verb asks the access about each item.
     pub(crate) fn permit_list(&self, caller: &Caller, action: Action) -> Result<(Permitted, Access)> {
         let access = self.access(caller)?;
-        let permit = access.require_somewhere(action).map_err(auth_error)?;
+        let permit = access.require_somewhere(action).map_err(|error| {
+            self.note_denied(caller, action, Resource::Any);
+            auth_error(error)
+        })?;
         Ok((self.permitted(caller, &permit), access))
     }
 
     pub(crate) fn access(&self, caller: &Caller) -> Result<Access> {
         let Some(principal) = &caller.principal else {
+            self.note_unknown("", caller.address);
             return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
         };
         let at = Circumstances { source_ip: caller.address };
@@ -203,6 +212,7 @@ impl Service {
             name: permit.user().to_owned(),
             request_id: caller.request_id.clone(),
             idempotency_key: caller.idempotency_key.clone(),
+            address: caller.address,
         };
         Permitted { engine: self.engine.clone(), actor }
     }

@@ -4,6 +4,7 @@
 //! crate does not know about HTTP, S3 or JSON: doors parse requests into types and render answers.
 
 mod adoption;
+mod audit_verbs;
 mod gate;
 pub mod guard;
 mod history;
@@ -21,6 +22,13 @@ mod upkeep;
 mod uploads;
 
 pub use adoption::ContentUpload;
+/// The audit trail as the engine gives it.
+pub mod audit {
+    pub use millpond_engine::{
+        AuditChange, AuditEvent, AuditFault, AuditPage, AuditPlace, AuditProof, AuditQuery, Begun, Reason,
+    };
+}
+
 pub use gate::{Caller, ClientAddress, Principal, Service};
 pub use guard::Guard;
 pub use millpond_auth::{

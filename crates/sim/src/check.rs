@@ -1128,7 +1128,7 @@ impl<T> ContainsNone for Vec<Option<T>> {
 }
 
 fn asker(call: &Call) -> Actor {
-    Actor { name: String::new(), request_id: call.request.clone(), idempotency_key: call.key.clone() }
+    Actor { request_id: call.request.clone(), idempotency_key: call.key.clone(), ..Actor::default() }
 }
 
 struct Moved<'a> {

@@ -620,7 +620,12 @@ impl World {
                 return Outcome::Unknown("broken");
             }
         };
-        let actor = Actor { name: "sim".into(), request_id: request.clone(), idempotency_key: key.clone() };
+        let actor = Actor {
+            name: "sim".into(),
+            request_id: request.clone(),
+            idempotency_key: key.clone(),
+            ..Actor::default()
+        };
         let call = Call {
             client,
             request: request.clone(),

@@ -1,6 +1,7 @@
 //! The verbs, one file each. A file holds the verb's arguments and what it does with a [`Session`]; none
 //! prints, exits or reads the environment by itself.
 
+mod audit;
 mod auth;
 mod branch;
 mod cat;
@@ -89,6 +90,9 @@ pub enum ClientVerb {
     /// Protect branches, so that only merges change them
     #[command(subcommand)]
     Protect(protect::Protect),
+    /// Show who did what, and prove that the record of it was not changed
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Say who may use the server and what they may do
     #[command(subcommand)]
     Auth(auth::Auth),
@@ -170,6 +174,7 @@ impl ClientVerb {
             Self::Op(verb) => verb.run(session).await,
             Self::Pr(verb) => verb.run(session).await,
             Self::Protect(verb) => verb.run(session).await,
+            Self::Audit(verb) => verb.run(session).await,
             Self::Auth(verb) => verb.run(session).await,
             Self::Fsck(verb) => verb.run(session).await,
             Self::Backup(verb) => verb.run(session).await,

@@ -3,6 +3,7 @@
 //! Unlike a start, which refuses at the first row that it cannot read, this goes on and names every one.
 
 use super::{Check, FsckReport, RESTORE};
+use crate::audit::Trail;
 use crate::engine::{self, Stores, kv_error};
 use crate::keys::{self, RepoUid};
 use crate::nodes::NodeCache;
@@ -23,6 +24,8 @@ const PAGE_ROWS: usize = 4096;
 pub struct Loaded {
     pub root: Versioned<RootState>,
     pub report: FsckReport,
+    /// The audit trail before the journal, unless what is said about it cannot be read.
+    pub trail: Option<Trail>,
 }
 
 impl Check {
@@ -83,7 +86,15 @@ impl Check {
             self.journal(&root, stores, page, &mut chain, &mut report);
         }
         report.upto_row = chain.expected.saturating_sub(1);
-        Ok(Loaded { root, report })
+        let trail = match Trail::load(&*self.kv, None).await {
+            Ok(trail) => Some(trail),
+            Err(error) if error.kind == crate::Kind::Damaged => {
+                self.trail_defect("audit trail", &error.message);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Loaded { root, report, trail })
     }
 
     fn journal(
@@ -256,6 +267,20 @@ impl Check {
                 None => key_after(&std::mem::replace(&mut to, end.clone())),
             };
         }
+    }
+
+    /// Walks along the audit trail up to the journal, which was judged as it was loaded.
+    pub async fn trail(&self, trail: Trail) -> Result<()> {
+        self.watch.phase("audit trail");
+        let proof = trail.walk(&*self.blobs, &*self.tasks, None, !self.request.quick).await?;
+        for found in proof.faults {
+            self.trail_defect(&format!("audit trail, row {}", found.row), &found.what);
+        }
+        Ok(())
+    }
+
+    fn trail_defect(&self, thing: &str, what: &str) {
+        self.watch.report(thing, what);
     }
 
     fn row_defect(&self, key: &[u8], what: &str) {

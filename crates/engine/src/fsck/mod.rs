@@ -213,6 +213,9 @@ impl Check {
             self.repository(&repo, packs, data, &mut report).await?;
         }
         if self.request.repository.is_none() {
+            if let Some(trail) = loaded.trail {
+                self.trail(trail).await?;
+            }
             let of_deleted = listed.objects.iter().filter(|(uid, _)| !live.contains(uid));
             for bytes in of_deleted.flat_map(|(_, objects)| objects.values()).map(|object| object.bytes()) {
                 report.orphans.deleted_objects += 1;

@@ -175,11 +175,17 @@ async fn a_data_directory_of_every_format_is_read_to_the_last_byte() {
         assert_eq!(watch.take_defects(), []);
         assert_eq!(watch.take_gone_sources(), []);
         assert_eq!((report.branches, report.tags, report.commits, report.imported), (4, 1, 8, 4));
+        // Before format 2 rows were deleted, so the trail begins with those that were left.
+        let proof = engine.verify_audit(None).await.unwrap();
+        assert_eq!(proof.faults, [], "format {format}");
+        assert_eq!(proof.begun.reason, if format < 2 { Reason::Upgrade } else { Reason::Complete });
+        assert!(proof.rows > 5 && proof.rows == proof.last + 1 - proof.begun.row, "{proof:?}");
         // It can be written on.
         put(&engine, "main", b"new", b"new").await;
         commit(&engine, "main", "in the present format").await.unwrap();
         engine.close().await.unwrap();
         drop(engine);
+        assert_eq!(world.open().await.verify_audit(None).await.unwrap().faults, [], "format {format}");
         let (_, defects) = crate::fsck::check(&world, FsckRequest::default()).await;
         assert_eq!(defects, []);
     }
@@ -187,7 +193,7 @@ async fn a_data_directory_of_every_format_is_read_to_the_last_byte() {
 
 /// A step that gives each tag row a new form, as a later version might.
 const STEP: Step = Step {
-    from: 1,
+    from: FORMAT,
     what: "tags say so",
     run: |kv: &dyn Kv, _: &dyn Blobs| {
         async move {
@@ -203,16 +209,16 @@ const STEP: Step = Step {
 
 #[tokio::test]
 async fn a_step_brings_a_golden_directory_up_once_and_an_older_millpond_then_refuses_it() {
-    let folder = unpacked(1);
+    let folder = unpacked(FORMAT);
     let world = open(folder.path());
     let tags = || async { world.kv.scan(b"t/", b"t0", 10).await.unwrap() };
     let before = tags().await;
     assert_eq!(before.len(), 1);
     for _ in 0..2 {
-        bring_up_by(&*world.kv, &*world.blobs, &[STEP], 2).await.unwrap();
+        bring_up_by(&*world.kv, &*world.blobs, &[STEP], FORMAT + 1).await.unwrap();
         let after = tags().await;
         assert_eq!(after[0].1, [b"tag:", &before[0].1[..]].concat(), "once, however often it is opened");
-        assert_eq!(world.kv.get(b"m/format").await.unwrap().unwrap(), "2");
+        assert_eq!(world.kv.get(b"m/format").await.unwrap().unwrap(), (FORMAT + 1).to_string());
     }
     let pairs = world.kv.scan(b"", b"\xff", usize::MAX).await.unwrap();
     let refused = Engine::open(
@@ -229,6 +235,6 @@ async fn a_step_brings_a_golden_directory_up_once_and_an_older_millpond_then_ref
     assert!(refused.message.contains("a newer Millpond"), "{refused}");
     assert_eq!(world.kv.scan(b"", b"\xff", usize::MAX).await.unwrap(), pairs, "nothing was changed");
     // A gap is no way.
-    let gap = bring_up_by(&*world.kv, &*world.blobs, &[STEP], 3).await.unwrap_err();
+    let gap = bring_up_by(&*world.kv, &*world.blobs, &[STEP], FORMAT + 2).await.unwrap_err();
     assert!(gap.message.contains("no step"), "{gap}");
 }

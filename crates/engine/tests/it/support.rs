@@ -37,7 +37,7 @@ impl World {
 }
 
 pub fn me() -> Actor {
-    Actor { name: "ada".into(), request_id: "r1".into(), idempotency_key: None }
+    Actor { name: "ada".into(), request_id: "r1".into(), ..Actor::default() }
 }
 pub fn repo() -> RepositoryName {
     RepositoryName::parse("lake").unwrap()

@@ -178,3 +178,20 @@ async fn rules_have_rights_of_their_own() {
         .await
         .expect(403);
 }
+
+/// Only who may read the trail reads it; what eve is refused is in it within a second.
+#[tokio::test(start_paused = true)]
+async fn the_audit_trail_is_not_for_everybody_and_says_what_was_refused() {
+    let server = with_eve(json!([{"effect": "allow", "action": ["fs:*"], "resource": "*"}])).await;
+    let get = async |authorization: &str, path: &str| {
+        let request = Request::builder().uri(format!("/api/millpond/v1{path}"));
+        let request = request.header("authorization", authorization);
+        server.send(request.body(axum::body::Body::empty()).unwrap()).await
+    };
+    get(EVE, "/audit").await.expect(403);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let page = get(crate::server::BASIC, "/audit?result=refused").await.expect(200).json();
+    let event = &page["results"][0];
+    assert_eq!((event["actor"].as_str(), event["verb"].as_str()), (Some("eve"), Some("millpond:ReadAudit")));
+    assert_eq!((event["resource"].as_str(), event["count"].as_u64()), (Some("*"), Some(1)));
+}

@@ -100,3 +100,53 @@ async fn a_check_streams_lines_and_ends_with_a_report() {
     let answer = server.send(request).await.expect(501).text();
     assert!(answer.contains("makes no backups"), "{answer}");
 }
+
+#[tokio::test]
+async fn the_audit_trail_says_who_did_what_and_is_proved() {
+    let server = Server::with_repository().await;
+    server.upload("main", "data/a", "1").await;
+    server.upload("main", "b", "2").await;
+    server.commit("main", "first").await;
+
+    let all = call(&server, "GET", "/audit").await.expect(200).json();
+    assert_eq!(verbs(&all), ["commit main", "put-object main", "put-object main", "create "]);
+    let put = &all["results"][2];
+    assert_eq!((put["actor"].as_str(), put["repository"].as_str()), (Some("admin"), Some("repo")));
+    assert_eq!(put["changes"][0]["on"], "data/a");
+    assert_eq!(
+        (put["result"].as_str(), put["time"].as_str()),
+        (Some("done"), all["results"][0]["time"].as_str())
+    );
+    assert_eq!(put["request_id"].as_str().unwrap().len(), 16);
+
+    let found = async |query: &str| {
+        let page = call(&server, "GET", &format!("/audit?{query}")).await.expect(200).json();
+        verbs(&page).len()
+    };
+    assert_eq!(found("path=data/").await, 1);
+    assert_eq!(found("verb=put-object&actor=admin&repository=repo&ref=main&result=done").await, 2);
+    assert_eq!(found("actor=eve").await, 0);
+    assert_eq!(found("result=refused").await, 0);
+    assert_eq!(found("since=2030-01-01T00:00:00Z").await, 0);
+    assert_eq!(found("until=2030-01-01T00:00:00Z").await, 4);
+    let page = call(&server, "GET", "/audit?amount=3").await.json();
+    let after = page["pagination"]["next_offset"].as_str().unwrap();
+    assert_eq!(found(&format!("after={after}")).await, 1);
+    call(&server, "GET", "/audit?after=x").await.expect(400);
+    call(&server, "GET", "/audit?result=x").await.expect(400);
+
+    let report = |answer: crate::server::Answer| {
+        let text = answer.expect(200).text();
+        serde_json::from_str::<Value>(text.lines().last().unwrap()).unwrap()["report"].clone()
+    };
+    let proof = report(call(&server, "POST", "/audit/verify").await);
+    assert_eq!((proof["defects"].as_u64(), proof["events"].as_u64()), (Some(0), Some(4)));
+    assert_eq!(proof["begins_because"], "complete");
+    let (row, head) = (proof["row"].as_u64().unwrap(), proof["head"].as_str().unwrap());
+    server.upload("main", "c", "3").await;
+    let later = report(call(&server, "POST", &format!("/audit/verify?row={row}&head={head}")).await);
+    assert_eq!(later["defects"], 0);
+    let wrong = report(call(&server, "POST", &format!("/audit/verify?row={}&head={head}", row - 1)).await);
+    assert_eq!((wrong["defects"].as_u64(), wrong["faults"][0]["row"].as_u64()), (Some(1), Some(row - 1)));
+    call(&server, "POST", "/audit/verify?row=1&head=ab").await.expect(400);
+}

@@ -112,7 +112,7 @@ fn checked_backed_up_damaged_and_restored() {
     machine.fails(&format!("backup verify {}", backup.display()));
 
     // A newer format is left alone.
-    std::fs::write(machine.path("new/format"), "2\n").expect("written");
+    std::fs::write(machine.path("new/format"), "3\n").expect("written");
     let before: Vec<_> =
         files(&machine.path("new")).iter().map(|f| std::fs::read(f).expect("read")).collect();
     let newer = machine.fails("serve --data new --listen 127.0.0.1:0");
