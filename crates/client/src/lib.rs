@@ -40,7 +40,9 @@ pub use imports::{ImportCreation, ImportError, ImportLocation, ImportStatus};
 pub use objects::{ObjectBody, ObjectError, ObjectQuery, ObjectStats, PathType, UploadOptions};
 pub use operations::{Operation, Undone};
 pub use page::{Page, PageQuery, Pagination};
-pub use people::{AccessKey, Explanation, Group, Holder, MasterKey, Near, NewAccessKey, Policy};
+pub use people::{
+    AccessKey, Explanation, Group, Holder, MasterKey, Near, NewAccessKey, Policy, ShortLivedKey, SignInLink,
+};
 pub use pulls::{PullRequest, PullRequestCreation};
 pub use refs::{BranchCreation, Ref, TagCreation};
 pub use repositories::{Repository, RepositoryCreation};

@@ -55,6 +55,30 @@ pub struct NewAccessKey {
     pub creation_date: i64,
 }
 
+/// A new access key that ends by itself; its secret is told once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShortLivedKey {
+    /// Whose it is.
+    pub user_id: String,
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: String,
+    /// When it ends (RFC 3339).
+    pub expires: String,
+}
+
+/// A link that signs its user in once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignInLink {
+    /// Who is signed in.
+    pub user_id: String,
+    /// What comes after the server's address.
+    pub path: String,
+    /// When it ends unused (RFC 3339).
+    pub expires: String,
+}
+
 /// Who or what has policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder<'a> {
@@ -131,6 +155,35 @@ struct NewGroup<'a> {
     description: &'a str,
 }
 
+#[derive(Serialize)]
+struct KeyOrder<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    lifetime_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Statements<'a>>,
+}
+
+#[derive(Serialize)]
+struct Statements<'a> {
+    statement: &'a [Value],
+}
+
+#[derive(Serialize)]
+struct LinkOrder<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifetime_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct PasswordOrder<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    password: &'a str,
+}
+
 impl Client {
     /// A page of users by name.
     pub async fn list_users(&self, query: &PageQuery) -> Result<Page<User>, Error> {
@@ -176,6 +229,35 @@ impl Client {
         let attempt = format!("create an access key for user {user}");
         let segments = ["auth", "users", user, "credentials"];
         self.call(Method::POST, Api::Compatible, &segments, attempt).read_json().await
+    }
+
+    /// Makes an access key that ends by itself and may do at most what the statements permit; without any, what
+    /// its user may. `None` is the caller.
+    pub async fn create_short_lived_key(
+        &self,
+        user: Option<&str>,
+        lifetime_seconds: u64,
+        statements: Option<&[Value]>,
+    ) -> Result<ShortLivedKey, Error> {
+        let policy = statements.map(|statement| Statements { statement });
+        let call = self.call(Method::POST, Api::Own, &["auth", "keys"], "create a short-lived key".into());
+        call.json(&KeyOrder { user_id: user, lifetime_seconds, policy }).read_json().await
+    }
+
+    /// Makes a link that signs in once: the caller, or the user named.
+    pub async fn create_link(
+        &self,
+        user: Option<&str>,
+        lifetime_seconds: Option<u64>,
+    ) -> Result<SignInLink, Error> {
+        let call = self.call(Method::POST, Api::Own, &["auth", "link"], "create a sign-in link".into());
+        call.json(&LinkOrder { user_id: user, lifetime_seconds }).read_json().await
+    }
+
+    /// Sets the password of the caller, or of the user named; sessions of that user end.
+    pub async fn set_password(&self, user: Option<&str>, password: &str) -> Result<(), Error> {
+        let call = self.call(Method::POST, Api::Own, &["auth", "password"], "set the password".into());
+        call.json(&PasswordOrder { user_id: user, password }).read_nothing().await
     }
 
     /// Deletes an access key of a user.

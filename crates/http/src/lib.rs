@@ -44,7 +44,7 @@ mod validate;
 
 pub use openapi::document as openapi_document;
 pub use serve::OperationId;
-pub use sign_in::LINK_PATH;
+pub use sign_in::link_path;
 
 /// Where a load balancer asks whether the server is alive.
 pub const HEALTH_PATH: &str = "/api/v1/healthcheck";

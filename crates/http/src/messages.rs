@@ -607,7 +607,7 @@ message! {
     }
 }
 message! { #[derive(Deserialize)] BackupOrder { directory: String } }
-message! { #[derive(Deserialize)] KeyOrder { lifetime_seconds: u64; policy: Anything } }
+message! { #[derive(Deserialize)] KeyOrder { lifetime_seconds: u64; policy: Anything, user_id: String } }
 message! {
     #[derive(Serialize)]
     ShortLivedKey<'a> { access_key_id: &'a str, secret_access_key: &'a str, user_id: &'a str, expires: String }

@@ -120,19 +120,25 @@ pub async fn link(service: &Service, request: Request, secure: bool) -> Handled 
     }
 }
 
+/// What comes after the address of the server in a one-time link.
+pub fn link_path(link: &service::Link) -> String {
+    format!("{LINK_PATH}?token={}", link.token.expose())
+}
+
 /// The user an order is about: the caller, unless another is named.
 fn user_of(call: &Call, named: Option<String>) -> String {
     named.unwrap_or_else(|| call.caller.principal.as_ref().map_or("", Principal::name).to_owned())
 }
 
-/// `POST /auth/keys`: a key of the caller that ends by itself and is held to a policy.
+/// `POST /auth/keys`: a key that ends by itself and is held to a policy.
 pub async fn create_key(mut call: Call) -> Handled {
     let order: KeyOrder = call.message()?;
     let limit = order.policy.map(|policy| Document::deserialize(Value::Object(policy))).transpose();
     let limit = limit.map_err(|error| Refusal::invalid(format!("the policy: {error}")))?;
+    let user = user_of(&call, order.user_id);
     let new = service::ShortLivedKey { seconds: order.lifetime_seconds, limit };
     let key = call
-        .change(|service, caller| async move { service.create_short_lived_key(&caller, &new).await })
+        .change(|service, caller| async move { service.create_short_lived_key(&caller, &user, &new).await })
         .await?;
     let mut response = json::reply(
         StatusCode::CREATED,
@@ -154,8 +160,7 @@ pub async fn create_link(mut call: Call) -> Handled {
     let link = call
         .change(|service, caller| async move { service.create_link(&caller, &user, seconds).await })
         .await?;
-    let path = format!("{LINK_PATH}?token={}", link.token.expose());
-    let answer = SignInLink { user_id: &link.user, path, expires: rfc3339(link.expires) };
+    let answer = SignInLink { user_id: &link.user, path: link_path(&link), expires: rfc3339(link.expires) };
     let mut response = json::reply(StatusCode::CREATED, &answer);
     keep_nowhere(&mut response);
     Ok(response)

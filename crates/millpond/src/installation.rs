@@ -102,15 +102,24 @@ impl Installation {
         Ok(Self { service, keys, data, address, listener, certificates, metrics })
     }
 
-    /// The address for a browser or client on this machine.
+    /// The address for a client on this machine.
     pub fn url(&self) -> String {
+        self.url_with("http")
+    }
+
+    /// The address for a browser on this machine: with https where there is a certificate, so that its cookie is kept.
+    pub fn browser_url(&self) -> String {
+        self.url_with(if self.certificates.is_some() { "https" } else { "http" })
+    }
+
+    fn url_with(&self, scheme: &str) -> String {
         let host = match self.address {
             SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
             SocketAddr::V6(address) if address.ip().is_unspecified() => "[::1]".to_owned(),
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        format!("http://{host}:{}", self.address.port())
+        format!("{scheme}://{host}:{}", self.address.port())
     }
 
     /// Serves until `stop`, finishes what runs, and closes the stores.

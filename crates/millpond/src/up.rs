@@ -12,7 +12,8 @@ use crate::{logging, machine, say};
 use anyhow::{Context, Result};
 use millpond_auth::AdminKeys;
 use millpond_cli::profile::{self, Profile};
-use millpond_service::Caller;
+use millpond_service::limits::LINK_SECONDS_DEFAULT;
+use millpond_service::{Caller, Link};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,12 +37,16 @@ pub async fn run(
             Some((path, saved.with_context(|| format!("save the profile in {}", path.display()))?))
         }
     };
-    let sample = make_sample(&installation).await?;
+    let administrator = administrator(&installation).await?;
+    let sample = make_sample(&installation, &administrator).await?;
+    let link = installation.service.create_link(&administrator, ADMINISTRATOR, None).await;
+    let link = link.context("make the sign-in link")?;
     say(&welcome(
         &installation,
         config,
         saved.as_ref().map(|(path, name)| (path.as_path(), name.as_str())),
         sample,
+        &link,
     )?);
     finish(installation, config, stop).await
 }
@@ -77,28 +82,31 @@ enum Sample {
     Earlier,
 }
 
-async fn make_sample(installation: &Installation) -> Result<Sample> {
+async fn administrator(installation: &Installation) -> Result<Caller> {
+    let (service, keys) = (&installation.service, &installation.keys);
+    let principal = service.authenticate_key(&keys.access_key_id, keys.secret.expose()).await?;
+    Ok(Caller {
+        principal: Some(principal),
+        request_id: service.new_request_id(),
+        idempotency_key: None,
+        address: None,
+    })
+}
+
+async fn make_sample(installation: &Installation, administrator: &Caller) -> Result<Sample> {
     let state = installation.data.sample_state()?;
     if state == SampleState::Finished {
         return Ok(Sample::Earlier);
     }
     let service = &installation.service;
-    let keys = &installation.keys;
-    let principal = service.authenticate_key(&keys.access_key_id, keys.secret.expose()).await?;
-    let caller = Caller {
-        principal: Some(principal),
-        request_id: service.new_request_id(),
-        idempotency_key: None,
-        address: None,
-    };
     let name = sample::repository_name()?;
-    if state == SampleState::Untouched && service.get_repository(&caller, &name).await.is_ok() {
+    if state == SampleState::Untouched && service.get_repository(administrator, &name).await.is_ok() {
         installation.data.note_sample(SampleState::Finished)?;
         return Ok(Sample::NameTaken);
     }
     // From the note on, a repository of that name is ours to remove and make again.
     installation.data.note_sample(SampleState::Begun)?;
-    let made = sample::create(service, &caller, state == SampleState::Begun).await;
+    let made = sample::create(service, administrator, state == SampleState::Begun).await;
     let made = made.context("make the sample repository")?;
     installation.data.note_sample(SampleState::Finished)?;
     Ok(match made {
@@ -112,6 +120,7 @@ fn welcome(
     config: &Config,
     profile: Option<(&Path, &str)>,
     sample: Sample,
+    link: &Link,
 ) -> Result<String> {
     let url = installation.url();
     let repo = sample::repository_name()?;
@@ -139,6 +148,15 @@ fn welcome(
             Sample::NameTaken => format!("none: a repository '{repo}' was here already"),
             Sample::Earlier => format!("repository '{repo}', made at an earlier start"),
         },
+    );
+    row("sign in", installation.browser_url() + &millpond_http::link_path(link));
+    row(
+        "",
+        format!(
+            "once, within {} minutes; later: '{} auth login-link'",
+            LINK_SECONDS_DEFAULT / 60,
+            machine::program()
+        ),
     );
     text.push_str(&format!(
         "\nTry next, in another terminal:\n\n  \

@@ -109,8 +109,14 @@ impl Service {
         Ok(Link { user: user.to_owned(), token, expires })
     }
 
-    /// Makes a key of the caller that ends by itself and may do at most what its limit permits.
-    pub async fn create_short_lived_key(&self, caller: &Caller, new: &ShortLivedKey) -> Result<Credential> {
+    /// Makes a key that ends by itself and may do at most what its limit permits: of the caller, or of whoever the
+    /// caller may make keys for.
+    pub async fn create_short_lived_key(
+        &self,
+        caller: &Caller,
+        user: &str,
+        new: &ShortLivedKey,
+    ) -> Result<Credential> {
         if !(SHORT_KEY_SECONDS_MIN..=SHORT_KEY_SECONDS_MAX).contains(&new.seconds) {
             let message = format!(
                 "a short-lived key lives {SHORT_KEY_SECONDS_MIN} to {SHORT_KEY_SECONDS_MAX} seconds, not {}",
@@ -119,7 +125,6 @@ impl Service {
             return Err(Error::new(Kind::Invalid, message));
         }
         let lifetime = Some(Duration::from_secs(new.seconds));
-        let user = caller.principal.as_ref().map_or("", Principal::name);
         let make = |change: &mut Change, by: &Who| {
             let key = NewKey { given: None, lifetime, limit: new.limit.as_ref(), by: Some(by) };
             change.create_key(user, &key)

@@ -62,7 +62,8 @@ class Server:
             "XDG_DATA_HOME": str(home / ".local/share"),
         }
 
-    def start(self, verb="serve"):
+    def start(self, verb="serve", **settings):
+        """`settings`: more of the environment, as `MILLPOND_LOG_LEVEL="trace"`."""
         environment = {
             **self.base_environment,
             "MILLPOND_LISTEN": f"127.0.0.1:{self.port}",
@@ -72,6 +73,7 @@ class Server:
             "MILLPOND_ADMIN_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             "MILLPOND_LOCAL_IMPORT": str(self.directory / "import"),
             "RUST_BACKTRACE": "1",
+            **settings,
         }
         (self.directory / "import").mkdir(exist_ok=True)
         if self.certificates:
@@ -168,7 +170,7 @@ class Server:
     def verify(self):
         return str(self.certificates.ca) if self.certificates else True
 
-    def s3(self, access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY, **config):
+    def s3(self, access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY, session_token=None, **config):
         """boto3's client, with its defaults but for retries: what fails once must be seen."""
         config = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **config}
         return boto3.session.Session().client(
@@ -177,6 +179,7 @@ class Server:
             region_name=REGION,
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
             verify=self.verify,
             config=botocore.config.Config(**config),
         )

@@ -1,5 +1,7 @@
 //! `millpond auth keys`: list, create, delete.
 
+use super::lifetime::Lifetime;
+use super::policies;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column};
@@ -7,6 +9,7 @@ use crate::paging::PageArgs;
 use crate::session::Session;
 use clap::{Args, Subcommand};
 use millpond_client::{AccessKey, Client, PageQuery};
+use std::path::PathBuf;
 
 const COLUMNS: &[Column] = &[Column::left("ACCESS KEY ID"), Column::left("CREATED")];
 
@@ -18,8 +21,12 @@ pub enum Keys {
     /// Create an access key and show its secret, this one time
     #[command(after_help = "Examples:
   millpond auth keys create
-  millpond auth keys create ann -o json")]
-    Create(Of),
+  millpond auth keys create ann -o json
+  millpond auth keys create --expires 12h --policy read-demo.json
+
+A key never does more than its user may; one that ends may be held to a policy as well. S3 clients
+need no session token with it, and one that they send decides nothing.")]
+    Create(Create),
     /// Delete an access key; it stops working at once
     Delete(Delete),
 }
@@ -36,10 +43,16 @@ pub struct List {
 
 /// Create an access key.
 #[derive(Debug, Clone, Args)]
-pub struct Of {
+pub struct Create {
     /// For whom [default: yourself]
     #[arg(value_name = "USER")]
     user: Option<String>,
+    /// The key ends after this time, 1m to 36h
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Lifetime>,
+    /// File with a policy that the key is held to as well; '-' is stdin
+    #[arg(long, value_name = "FILE", requires = "expires")]
+    policy: Option<PathBuf>,
 }
 
 /// Delete an access key.
@@ -65,7 +78,7 @@ impl Keys {
     pub async fn run(self, session: &Session) -> Result<Exit, Failure> {
         match self {
             Self::List(verb) => verb.run(session).await,
-            Self::Create(verb) => verb.create(session).await,
+            Self::Create(verb) => verb.run(session).await,
             Self::Delete(verb) => verb.run(session).await,
         }
     }
@@ -87,17 +100,37 @@ impl List {
     }
 }
 
-impl Of {
-    async fn create(self, session: &Session) -> Result<Exit, Failure> {
+impl Create {
+    async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let user = named(client, self.user).await?;
-        let key = client.create_key(&user).await?;
-        let fields = [
-            ("user", Cell::text(&user)),
-            ("access key id", Cell::text(&key.access_key_id)),
-            ("secret access key", Cell::text(&key.secret_access_key)),
-        ];
-        session.output.record(&key, &fields)?;
+        match self.expires {
+            None => {
+                let user = named(client, self.user).await?;
+                let key = client.create_key(&user).await?;
+                let fields = [
+                    ("user", Cell::text(&user)),
+                    ("access key id", Cell::text(&key.access_key_id)),
+                    ("secret access key", Cell::text(&key.secret_access_key)),
+                ];
+                session.output.record(&key, &fields)?;
+            }
+            Some(Lifetime { seconds }) => {
+                let statements = match &self.policy {
+                    Some(file) => Some(policies::statements(file).await?),
+                    None => None,
+                };
+                let key = client
+                    .create_short_lived_key(self.user.as_deref(), seconds, statements.as_deref())
+                    .await?;
+                let fields = [
+                    ("user", Cell::text(&key.user_id)),
+                    ("access key id", Cell::text(&key.access_key_id)),
+                    ("secret access key", Cell::text(&key.secret_access_key)),
+                    ("ends", Cell::text(&key.expires)),
+                ];
+                session.output.record(&key, &fields)?;
+            }
+        }
         session.output.note("the secret is shown this one time; who loses it makes a new key");
         Ok(Exit::Ok)
     }

@@ -3,6 +3,9 @@
 mod explain;
 mod groups;
 mod keys;
+mod lifetime;
+mod login_link;
+mod password;
 mod policies;
 mod users;
 
@@ -27,6 +30,10 @@ pub enum Auth {
     /// List, create and delete access keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Print a link that signs a browser in, once
+    LoginLink(login_link::LoginLink),
+    /// Set a password; sessions of the user end
+    Password(password::Password),
     /// Say whether a user may do something, and which statement decides
     Explain(explain::Explain),
     /// Have the server make a new master key and seal every secret with it
@@ -44,6 +51,8 @@ impl Auth {
             Self::Groups(verb) => verb.run(session).await,
             Self::Policies(verb) => verb.run(session).await,
             Self::Keys(verb) => verb.run(session).await,
+            Self::LoginLink(verb) => verb.run(session).await,
+            Self::Password(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session).await,
             Self::RotateMasterKey => rotate_master_key(session).await,
         }

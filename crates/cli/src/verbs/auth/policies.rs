@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use millpond_client::{Holder, PageQuery, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const COLUMNS: &[Column] = &[Column::left("NAME"), Column::right("STATEMENTS"), Column::left("CHANGED")];
 
@@ -159,19 +159,25 @@ impl Name {
     }
 }
 
+/// The statements of the policy in a file; `-` is stdin.
+pub(super) async fn statements(file: &Path) -> Result<Vec<Value>, Failure> {
+    let (text, source) = if file.as_os_str() == "-" {
+        (terminal::read_all().await?.into_bytes(), "stdin".to_owned())
+    } else {
+        let source = file.display().to_string();
+        (local::read(file).map_err(|e| Failure::local(&format!("read {source}"), &e))?, source)
+    };
+    let document: Document = serde_json::from_slice(&text).map_err(|mistake| {
+        Failure::usage(format!("{source} holds no policy: {mistake}"))
+            .hint("'millpond auth policies show FSReadAll' shows how one looks")
+    })?;
+    Ok(document.statement)
+}
+
 impl Write {
     async fn policy(&self) -> Result<Policy, Failure> {
-        let (text, source) = if self.file.as_os_str() == "-" {
-            (terminal::read_all().await?.into_bytes(), "stdin".to_owned())
-        } else {
-            let source = self.file.display().to_string();
-            (local::read(&self.file).map_err(|e| Failure::local(&format!("read {source}"), &e))?, source)
-        };
-        let document: Document = serde_json::from_slice(&text).map_err(|mistake| {
-            Failure::usage(format!("{source} holds no policy: {mistake}"))
-                .hint("'millpond auth policies show FSReadAll' shows how one looks")
-        })?;
-        Ok(Policy { id: self.name.clone(), creation_date: None, statement: document.statement })
+        let statement = statements(&self.file).await?;
+        Ok(Policy { id: self.name.clone(), creation_date: None, statement })
     }
 
     async fn create(self, session: &Session) -> Result<Exit, Failure> {
