@@ -8,6 +8,7 @@ mod copy;
 mod delete;
 mod limits;
 mod listing;
+mod matrix;
 mod multipart;
 mod objects;
 mod server;

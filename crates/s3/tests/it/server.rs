@@ -73,6 +73,7 @@ pub struct Call<'a> {
     server: &'a Server,
     method: &'static str,
     path: String,
+    key: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     mode: Option<String>,
@@ -81,7 +82,7 @@ pub struct Call<'a> {
 pub struct Server {
     pub door: Door,
     pub service: Arc<Service>,
-    caller: Caller,
+    pub caller: Caller,
 }
 
 impl Server {
@@ -92,7 +93,11 @@ impl Server {
 
     /// The same with an engine set up otherwise.
     pub async fn with(options: millpond_engine::Options) -> Self {
-        let kv = Arc::new(MemoryKv::new());
+        Self::over(Arc::new(MemoryKv::new()), options).await
+    }
+
+    /// The same over a metadata store that holds something already.
+    pub async fn over(kv: Arc<MemoryKv>, options: millpond_engine::Options) -> Self {
         let clock = Arc::new(ManualClock::at(NOW_SECONDS * 1000));
         let random = Arc::new(Seeded::new(7));
         let auth =
@@ -125,6 +130,7 @@ impl Server {
             server: self,
             method,
             path: path.to_owned(),
+            key: KEY.to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
             mode: None,
@@ -182,6 +188,11 @@ impl Call<'_> {
         self.body = body.into();
         self
     }
+    /// By another than the administrator.
+    pub fn by(mut self, key: &str) -> Self {
+        self.key = key.to_owned();
+        self
+    }
     /// `x-amz-content-sha256` other than the hash of the body.
     pub fn mode(mut self, mode: &str) -> Self {
         self.mode = Some(mode.to_owned());
@@ -213,7 +224,8 @@ impl Call<'_> {
             format!("{}\n{path}\n{}\n{}\n{payload}", self.method, pairs.join("&"), self.lines(&names));
         let (scope, signature) = sign(time, secret, &canonical);
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={}, Signature={signature}",
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
+            self.key,
             names.join(";")
         );
         self.header("authorization", &authorization).unsigned()
