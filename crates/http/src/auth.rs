@@ -4,7 +4,6 @@ use crate::call::Call;
 use crate::error::Handled;
 use crate::json;
 use crate::messages::{AuthCapabilities, CurrentUser, User};
-use http::StatusCode;
 
 /// `GET /user`: without credentials an empty user (API-2.6).
 pub async fn current_user(call: Call) -> Handled {
@@ -16,9 +15,4 @@ pub async fn current_user(call: Call) -> Handled {
 /// `GET /auth/capabilities`
 pub async fn capabilities(_call: Call) -> Handled {
     json::ok(&AuthCapabilities { invite_user: Some(false), forgot_password: Some(false) })
-}
-
-/// `GET /oidc/callback`: nobody handles it, 200 with an empty body (API-3.26).
-pub async fn oidc_callback(_call: Call) -> Handled {
-    Ok(json::empty(StatusCode::OK))
 }

@@ -88,15 +88,16 @@ pub fn credentials(headers: &HeaderMap) -> Credentials {
             return basic(rest.trim()).unwrap_or(Credentials::Unreadable);
         }
     }
-    for value in headers.get_all(header::COOKIE) {
-        let pairs = value.to_str().unwrap_or_default().split(';');
-        let session = pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE);
-        // What cannot be one of ours counts as absent (API-2.3).
-        if let Some((_, token)) = session.filter(|(_, token)| is_token(token, "mps_")) {
-            return Credentials::Session(token.to_owned());
-        }
-    }
-    Credentials::Nobody
+    // What cannot be one of ours counts as absent (API-2.3).
+    let session = cookie(headers, COOKIE).filter(|token| is_token(token, "mps_"));
+    session.map_or(Credentials::Nobody, |token| Credentials::Session(token.to_owned()))
+}
+
+/// The value of a cookie.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).into_iter();
+    let mut pairs = all.flat_map(|value| value.to_str().unwrap_or_default().split(';'));
+    pairs.find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Whether it looks like a token of sessions (`mps_`) or links (`mpl_`).

@@ -7,7 +7,7 @@ use crate::messages::{
     Config, GarbageCollectionConfig, LoginConfig, SetupState, SetupUser, StatsEventsList, StorageConfig,
     UIConfig, VersionConfig,
 };
-use crate::{Options, authenticate};
+use crate::{Options, authenticate, oidc};
 use http::StatusCode;
 use millpond_service::{Error, Kind, Service};
 
@@ -30,14 +30,16 @@ pub fn failure(service: &Service) -> Option<String> {
 }
 
 /// `GET /setup_lakefs`: the first start makes the administrator, so there is never anything to set up.
-pub async fn setup_state(_call: Call) -> Handled {
+pub async fn setup_state(call: Call) -> Handled {
+    // Both ways are offered where there are two.
+    let (url, method) = if call.service.has_provider() { (oidc::LOGIN_PATH, "select") } else { ("", "none") };
     json::ok(&SetupState {
         state: Some("initialized"),
         comm_prefs_missing: Some(false),
         login_config: Some(LoginConfig {
             RBAC: Some("internal"),
-            login_url: Some(""),
-            login_url_method: Some("none"),
+            login_url: Some(url),
+            login_url_method: Some(method),
             login_failed_message: Some("The access key and the secret do not fit together."),
             fallback_login_url: None,
             fallback_login_label: None,

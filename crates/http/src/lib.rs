@@ -23,6 +23,7 @@ mod messages;
 mod millpond;
 mod not_offered;
 mod objects;
+mod oidc;
 mod openapi;
 mod operation;
 mod page;
@@ -42,6 +43,7 @@ mod tags;
 pub mod upkeep;
 mod validate;
 
+pub use oidc::CALLBACK_PATH as OIDC_CALLBACK_PATH;
 pub use openapi::document as openapi_document;
 pub use serve::OperationId;
 pub use sign_in::link_path;
@@ -67,7 +69,8 @@ pub struct Options {
     pub version: String,
     /// Whether directories were named that may be imported from.
     pub local_import_enabled: bool,
-    /// Whether session cookies are for https only: true when this server itself terminates TLS.
+    /// Whether cookies are for https only: true when this server itself terminates TLS, or is known to stand behind
+    /// something that does.
     pub secure_cookies: bool,
 }
 
@@ -102,7 +105,8 @@ async fn answer(State((server, openapi)): State<(Arc<Server>, Bytes)>, request: 
         return access_denied(&server);
     }
     match path {
-        "/" | "/auth/login" => page::home(&server.options.version),
+        "/" | "/auth/login" => page::home(&server.options.version, server.service.has_provider()),
+        oidc::LOGIN_PATH => oidc::login(&server.service, server.options.secure_cookies).await,
         page::STYLE_PATH => page::style(),
         "/openapi.json" => {
             let mut response = Response::new(Body::from(openapi));

@@ -1,6 +1,7 @@
 //! What a browser sees: one plain page that says what runs here and how to connect. No secret, no script,
 //! nothing of the request in it.
 
+use crate::oidc::LOGIN_PATH;
 use crate::sign_in::LINK_PATH;
 use axum::body::Body;
 use axum::response::Response;
@@ -18,12 +19,14 @@ const CONTENT_SECURITY_POLICY: &str =
 pub const STYLE_PATH: &str = "/millpond.css";
 
 /// `/`
-pub fn home(version: &str) -> Response {
+pub fn home(version: &str, has_provider: bool) -> Response {
+    let sign_in =
+        if has_provider { format!("<p><a href=\"{LOGIN_PATH}\">Sign in</a></p>\n") } else { String::new() };
     let body = format!(
         "<h1>Millpond</h1>\n\
 <p>Data version control, version {version}. This server speaks the lakeFS API \
 (<code>/api/v1</code>, <a href=\"/openapi.json\">description</a>) and the S3 protocol on the same address. \
-Use your own values for the words in capitals.</p>\n\
+Use your own values for the words in capitals.</p>\n{sign_in}\
 <h2>Command line</h2>\n\
 <pre>millpond login http://SERVER:8000\nmillpond ls REPOSITORY/main/</pre>\n\
 <h2>Python, lakeFS client</h2>\n\
@@ -63,6 +66,29 @@ pub fn link_over() -> Response {
         "<h1>This link is over</h1>\n<p>It was used, or is too old. A new one:</p>\n\
          <pre>millpond auth login-link</pre>\n",
     )
+}
+
+/// A sign-in through a provider that did not come to its end.
+pub fn not_signed_in(status: StatusCode, reason: &str, help: &str) -> Response {
+    let reason = escaped(reason);
+    let body = format!(
+        "<h1>You are not signed in</h1>\n<p>{reason}.</p>\n\
+         <p>{help} <a href=\"{LOGIN_PATH}\">Sign in</a></p>\n"
+    );
+    html(status, &body)
+}
+
+/// Text of somebody else, as text.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        '\'' => "&#39;".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Every other path.

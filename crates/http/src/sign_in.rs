@@ -38,17 +38,21 @@ pub async fn login(mut call: Call) -> Handled {
 }
 
 fn begin_session(response: &mut Response, signed_in: &SignedIn, secure: bool) {
-    set_cookie(response, signed_in.session.expose(), limits::SESSION_SECONDS, secure);
+    set_cookie(response, COOKIE, signed_in.session.expose(), limits::SESSION_SECONDS, secure);
     keep_nowhere(response);
 }
 
-fn set_cookie(response: &mut Response, value: &str, seconds: u64, secure: bool) {
+/// One cookie more. It takes none back that was set before.
+pub fn set_cookie(response: &mut Response, name: &str, value: &str, seconds: u64, secure: bool) {
     let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
-    json::set(response.headers_mut(), header::SET_COOKIE, &cookie);
+    let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    if let Ok(value) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
 }
 
-fn keep_nowhere(response: &mut Response) {
+/// Of an answer that holds a secret.
+pub fn keep_nowhere(response: &mut Response) {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
@@ -63,7 +67,7 @@ pub async fn logout(service: &Service, head: Parts, secure: bool) -> Response {
     }
     let mut response = json::empty(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/auth/login"));
-    set_cookie(&mut response, "", 0, secure);
+    set_cookie(&mut response, COOKIE, "", 0, secure);
     response
 }
 
@@ -71,7 +75,7 @@ pub async fn logout(service: &Service, head: Parts, secure: bool) -> Response {
 pub async fn sign_out(call: Call) -> Handled {
     revoke(&call.service, &call.headers).await?;
     let mut response = json::empty(StatusCode::NO_CONTENT);
-    set_cookie(&mut response, "", 0, call.options.secure_cookies);
+    set_cookie(&mut response, COOKIE, "", 0, call.options.secure_cookies);
     Ok(response)
 }
 

@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    adoption, audit, auth, branches, commits, config, imports, millpond, not_offered, objects, people, pulls,
-    refs, repositories, rules, sign_in, staging, tags, upkeep,
+    adoption, audit, auth, branches, commits, config, imports, millpond, not_offered, objects, oidc, people,
+    pulls, refs, repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::Action::*;
 use millpond_service::Guard::{Login, Open, Optional, Rights, Somewhere};
@@ -101,7 +101,7 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Post, "/auth/login", "auth", "login", Open, run!(sign_in::login)).optional_json(of::<LoginInformation>()).gives(200, of::<AuthenticationToken>()),
     Operation::new(Post, "/auth/external/principal/login", "auth", "externalPrincipalLogin", Open, run!(unsupported)).optional_json(of::<ExternalLoginInformation>()).gives(200, of::<AuthenticationToken>()),
     Operation::new(Post, "/sts/login", "experimental", "stsLogin", Open, run!(unsupported)).json(of::<StsAuthRequest>()).gives(200, of::<AuthenticationToken>()),
-    Operation::new(Get, "/oidc/callback", "auth", "oauthCallback", Open, run!(auth::oidc_callback)).status(200),
+    Operation::new(Get, "/oidc/callback", "auth", "oauthCallback", Open, run!(oidc::callback)).with(&[text("state"), text("code"), text("error"), text("iss")]).status(200),
     Operation::new(Get, "/auth/capabilities", "internal", "getAuthCapabilities", Open, run!(auth::capabilities)).gives(200, of::<AuthCapabilities>()),
     Operation::new(Get, "/auth/users", "auth", "listUsers", Rights(&[(ListUsers, EVERYTHING)]), run!(people::list_users)).with(PAGE).gives(200, of::<UserList>()),
     Operation::new(Post, "/auth/users", "auth", "createUser", Rights(&[(CreateUser, "arn:lakefs:auth:::user/{id}")]), run!(people::create_user)).optional_json(of::<UserCreation>()).gives(201, of::<User>()),

@@ -30,7 +30,8 @@ impl ServiceDoors {
         let options = millpond_http::Options {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             local_import_enabled: !config.local_import.is_empty(),
-            secure_cookies: config.tls.is_some(),
+            secure_cookies: config.tls.is_some()
+                || config.external_url.as_ref().is_some_and(|url| url.starts_with("https://")),
         };
         let router = TowerToHyperService::new(millpond_http::router(service.clone(), options));
         let http = move |request: Incomer| {

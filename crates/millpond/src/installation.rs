@@ -16,6 +16,7 @@ use millpond_auth::{AdminKeys, Auth, Sealer};
 use millpond_blob::{Blobs, LocalBlobs};
 use millpond_engine::Engine;
 use millpond_kv::{Batch, Expect, Kv, KvError, LocalKv, Write};
+use millpond_oidc::RelyingParty;
 use millpond_origin::LocalFolders;
 use millpond_service::{Random, Service};
 use std::io::ErrorKind;
@@ -94,9 +95,14 @@ impl Installation {
         engine.resume_imports();
         let places = crate::upkeep::Places { allowed: config.backup.clone(), data: config.data.clone() };
         let key_file = master_key::KeyFile(config.master_key_file.clone());
+        let provider = provider(config, clock.clone(), random.clone())?;
         let service = Service::new(engine, auth, clock, random, id)
             .with_backups(Arc::new(places))
             .with_master_keys(Arc::new(key_file));
+        let service = match provider {
+            Some(provider) => service.with_provider(provider),
+            None => service,
+        };
         let service = Arc::new(service);
         let metrics = Metrics::install()?;
         Ok(Self { service, keys, data, address, listener, certificates, metrics })
@@ -163,6 +169,18 @@ async fn keep_accounts(service: Arc<Service>) {
             tracing::warn!(%error, "access keys and sessions were not kept up; the next minute tries again");
         }
     }
+}
+
+/// Who vouches for people, if a provider is set. It is asked when somebody signs in, and not before.
+fn provider(
+    config: &Config,
+    clock: Arc<SystemClock>,
+    random: Arc<OsRandom>,
+) -> Result<Option<millpond_service::Provider>> {
+    let Some(oidc) = &config.oidc else { return Ok(None) };
+    let party = RelyingParty::new(oidc.settings.clone(), clock, random)
+        .context("set up sign-in through the provider of auth.oidc.issuer")?;
+    Ok(Some(millpond_service::Provider { party, create_users: oidc.create_users }))
 }
 
 /// What may be imported: the configured directories without what the server keeps for itself.

@@ -39,6 +39,7 @@ pub struct RelyingParty {
     settings: Settings,
     outbound: Outbound,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     known: Mutex<Known>,
     exchanges: Semaphore,
 }
@@ -66,7 +67,7 @@ impl RelyingParty {
     ///
     /// # Errors
     /// [`Error::Settings`].
-    pub fn new(mut settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn new(mut settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
         settings.check()?;
         if !settings.scopes.iter().any(|scope| scope == "openid") {
             settings.scopes.insert(0, "openid".to_owned());
@@ -76,6 +77,7 @@ impl RelyingParty {
             outbound: Outbound::new(&issuer)?,
             settings,
             clock,
+            random,
             known: Mutex::default(),
             exchanges: Semaphore::new(OIDC_EXCHANGES_MAX),
         })
@@ -85,9 +87,9 @@ impl RelyingParty {
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Misfit`].
-    pub async fn begin(&self, random: &dyn Random) -> Result<(String, Attempt)> {
+    pub async fn begin(&self) -> Result<(String, Attempt)> {
         let found = self.found(KEPT_MILLIS).await?;
-        let attempt = Attempt::begin(random, self.clock.now());
+        let attempt = Attempt::begin(&*self.random, self.clock.now());
         let url = found.provider.authorization(&[
             ("response_type", "code"),
             ("client_id", &self.settings.client_id),
@@ -282,6 +284,10 @@ mod tests {
         form.split('&').filter_map(|pair| pair.split_once('=')).map(|(a, b)| (plain(a), plain(b))).collect()
     }
 
+    fn chance() -> Arc<Seeded> {
+        Arc::new(Seeded::new(5))
+    }
+
     type Shared = State<Arc<Lock<Desk>>>;
 
     fn merged(mut value: Value, more: &Value) -> Json<Value> {
@@ -387,7 +393,7 @@ mod tests {
         }
 
         fn party(&self) -> RelyingParty {
-            RelyingParty::new(self.settings(), self.clock.clone()).unwrap()
+            RelyingParty::new(self.settings(), self.clock.clone(), chance()).unwrap()
         }
 
         fn desk<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> T {
@@ -396,7 +402,7 @@ mod tests {
 
         /// Goes to the provider and comes back with what it was sent along with.
         async fn attempt(&self, party: &RelyingParty) -> (Attempt, Answer) {
-            let (_, attempt) = party.begin(&Seeded::new(3)).await.unwrap();
+            let (_, attempt) = party.begin().await.unwrap();
             self.desk(|desk| desk.nonce = attempt.nonce());
             let answer =
                 Answer { state: Some(attempt.state()), code: Some("c&de".into()), ..Answer::default() };
@@ -413,7 +419,7 @@ mod tests {
     async fn a_sign_in_sends_what_the_protocol_wants_and_finds_out_who_it_is() {
         let test = Test::new().await;
         let party = test.party();
-        let (url, attempt) = party.begin(&Seeded::new(1)).await.unwrap();
+        let (url, attempt) = party.begin().await.unwrap();
         let expected = form(&[
             ("response_type", "code"),
             ("client_id", "us"),
@@ -457,9 +463,12 @@ mod tests {
                 ("us", "s+cret", "")
             );
         });
-        let public =
-            RelyingParty::new(Settings { client_secret: None, ..test.settings() }, test.clock.clone())
-                .unwrap();
+        let public = RelyingParty::new(
+            Settings { client_secret: None, ..test.settings() },
+            test.clock.clone(),
+            chance(),
+        )
+        .unwrap();
         test.sign_in(&public).await.unwrap();
         test.desk(|desk| assert!(desk.form["client_id"] == "us" && !desk.form.contains_key("client_secret")));
     }
@@ -559,7 +568,7 @@ mod tests {
         test.desk(|desk| desk.down = true);
         let party = test.party();
         for _ in 0..20 {
-            assert!(matches!(party.begin(&Seeded::new(1)).await, Err(Error::Unreachable(_))));
+            assert!(matches!(party.begin().await, Err(Error::Unreachable(_))));
         }
         test.desk(|desk| {
             assert_eq!(desk.asked, ["description"]);
@@ -575,8 +584,9 @@ mod tests {
         let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", taken.local_addr().unwrap());
         drop(taken);
-        let party = RelyingParty::new(Settings { issuer, ..test.settings() }, test.clock.clone()).unwrap();
-        let error = party.begin(&Seeded::new(1)).await.err().unwrap();
+        let party =
+            RelyingParty::new(Settings { issuer, ..test.settings() }, test.clock.clone(), chance()).unwrap();
+        let error = party.begin().await.err().unwrap();
         assert!(
             matches!(&error, Error::Unreachable(_)) && error.to_string().contains("127.0.0.1"),
             "{error}"
@@ -614,14 +624,14 @@ mod tests {
     async fn a_description_of_somebody_else_is_refused() {
         let test = Test::new().await;
         test.desk(|desk| desk.description = json!({"issuer": "https://evil"}));
-        assert!(matches!(test.party().begin(&Seeded::new(1)).await, Err(Error::Misfit(_))));
+        assert!(matches!(test.party().begin().await, Err(Error::Misfit(_))));
     }
 
     #[tokio::test]
     async fn claims_that_the_token_lacks_are_asked_for() {
         let test = Test::new().await;
         let settings = Settings { groups_claim: Some("groups".into()), ..test.settings() };
-        let party = RelyingParty::new(settings, test.clock.clone()).unwrap();
+        let party = RelyingParty::new(settings, test.clock.clone(), chance()).unwrap();
         test.desk(|desk| desk.userinfo = json!({"sub": "eve", "groups": ["ops"]}));
         let who = test.sign_in(&party).await.unwrap();
         assert_eq!(who.groups.into_iter().collect::<Vec<_>>(), ["ops"]);
@@ -667,7 +677,7 @@ mod tests {
         ] {
             let mut settings = good.clone();
             change(&mut settings);
-            let error = RelyingParty::new(settings, clock()).err().unwrap().to_string();
+            let error = RelyingParty::new(settings, clock(), chance()).err().unwrap().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -51,6 +51,7 @@ pub struct Service {
     pub(crate) pins: crate::pages::Pins,
     pub(crate) backups: Arc<dyn crate::upkeep::BackupPlaces>,
     pub(crate) master_keys: Arc<dyn crate::upkeep::MasterKeys>,
+    pub(crate) provider: Option<crate::provider::Provider>,
     installation_id: String,
     /// Tells this start of the server from others.
     pub(crate) boot: [u8; 16],
@@ -99,6 +100,7 @@ impl Service {
             pins: crate::pages::Pins::default(),
             backups: Arc::new(crate::upkeep::Nowhere),
             master_keys: Arc::new(crate::upkeep::Nowhere),
+            provider: None,
             installation_id,
             boot,
             requests: AtomicU64::new(u64::from_le_bytes(first_request)),

@@ -135,6 +135,9 @@ limits! {
     USER_SESSIONS_MAX: usize = 100, "the one that began first ends";
     /// How long an attempt to sign in through a provider may take, in seconds.
     OIDC_ATTEMPT_SECONDS: u32 = 600, "401, and another attempt";
+    /// How long a session lasts that a provider vouched for, in seconds (12 hours): groups withdrawn there are withdrawn
+    /// here at the next sign-in.
+    OIDC_SESSION_SECONDS: u64 = 43_200, "401";
     /// Longest answer of a provider that is read.
     OIDC_ANSWER_BYTES_MAX: usize = 1024 * 1024, "502";
     /// Sign-ins through a provider that are completed at the same time.

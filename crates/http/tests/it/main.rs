@@ -12,6 +12,7 @@ mod limits;
 mod matrix;
 mod millpond;
 mod objects;
+mod oidc;
 mod outside;
 mod people;
 mod pulls;

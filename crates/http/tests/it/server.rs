@@ -60,6 +60,15 @@ impl Server {
 
     /// The same over a metadata store that the test has a hand in.
     pub async fn over(kv: Arc<dyn Kv>) -> Self {
+        Self::made(kv, |service, _| service).await
+    }
+
+    /// The same with more set up than usual.
+    pub async fn with(more: impl FnOnce(Service, Arc<ManualClock>) -> Service) -> Self {
+        Self::made(Arc::new(MemoryKv::new()), more).await
+    }
+
+    async fn made(kv: Arc<dyn Kv>, more: impl FnOnce(Service, Arc<ManualClock>) -> Service) -> Self {
         let clock = Arc::new(ManualClock::at(NOW * 1000));
         let random = Arc::new(Seeded::new(7));
         let auth =
@@ -76,6 +85,7 @@ impl Server {
         .unwrap();
         let service =
             Service::new(engine, Arc::new(auth), clock.clone(), random, "test-installation".to_owned());
+        let service = more(service, clock.clone());
         let options = Options { version: "1.2.3".to_owned(), ..Options::default() };
         Self { router: router(Arc::new(service), options), clock }
     }

@@ -13,6 +13,7 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("admin.secret_access_key", "admin-secret-access-key"),
     ("local_import", "local-import"),
     ("backup", "backup-directory"),
+    ("external_url", "external-url"),
     ("tls.cert", "tls-cert"),
     ("tls.key", "tls-key"),
     ("trusted_proxies", "trusted-proxy"),
@@ -63,6 +64,10 @@ pub struct ServerArgs {
     /// [env: MILLPOND_BACKUP] [default: none]
     #[arg(long, value_name = "DIRECTORY")]
     pub backup_directory: Vec<String>,
+    /// Address at which browsers reach this server, for sign-in through a provider
+    /// [env: MILLPOND_EXTERNAL_URL]
+    #[arg(long, value_name = "URL")]
+    pub external_url: Option<String>,
     /// Certificate chain (PEM): https beside http on the same port; read again when it changes
     /// [env: MILLPOND_TLS_CERT]
     #[arg(long, value_name = "FILE")]
@@ -137,6 +142,7 @@ impl ServerArgs {
             ("admin.secret_access_key", "admin-secret-access-key", self.admin_secret_access_key.clone()),
             ("local_import", "local-import", many("local_import", &self.local_import)),
             ("backup", "backup-directory", many("backup", &self.backup_directory)),
+            ("external_url", "external-url", self.external_url.clone()),
             ("tls.cert", "tls-cert", self.tls_cert.clone()),
             ("tls.key", "tls-key", self.tls_key.clone()),
             ("trusted_proxies", "trusted-proxy", many("trusted_proxies", &self.trusted_proxy)),

@@ -25,6 +25,10 @@ pub struct Config {
     pub local_import: Vec<PathBuf>,
     /// Directories below which backups may be made.
     pub backup: Vec<PathBuf>,
+    /// Where browsers reach this server, if said.
+    pub external_url: Option<String>,
+    /// Sign-in through a provider.
+    pub oidc: Option<super::Oidc>,
     /// Where certificate and key are, if https is served.
     pub tls: Option<TlsFiles>,
     /// Proxies whose word about a client's address counts.
@@ -178,6 +182,7 @@ impl Config {
                  MILLPOND_ADMIN_SECRET_ACCESS_KEY, or neither"
             ),
         };
+        let oidc = super::Oidc::build(&text, &list)?;
         let tls = match (path("tls.cert"), path("tls.key")) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,
@@ -235,6 +240,8 @@ impl Config {
             admin,
             local_import: paths("local_import"),
             backup: paths("backup"),
+            external_url: text("external_url").map(str::to_owned),
+            oidc,
             tls,
             trusted_proxies: TrustedProxies::new(trusted_proxies),
             s3_domains: list("s3.domains").into_iter().map(str::to_ascii_lowercase).collect(),

@@ -7,10 +7,14 @@ mod args;
 mod build;
 mod explain;
 mod file;
+mod oidc;
 
+#[cfg(test)]
+pub use args::FLAGS;
 pub use args::ServerArgs;
 pub use build::{Config, LogFormat, LogRequests, TlsFiles};
 pub use explain::explain;
+pub use oidc::Oidc;
 
 use crate::machine;
 use crate::server::Bounds;
@@ -42,6 +46,17 @@ pub const SETTINGS: &[Setting] = &[
     Setting { secret: true, ..setting("admin.secret_access_key", "MILLPOND_ADMIN_SECRET_ACCESS_KEY") },
     setting("local_import", "MILLPOND_LOCAL_IMPORT"),
     setting("backup", "MILLPOND_BACKUP"),
+    setting("external_url", "MILLPOND_EXTERNAL_URL"),
+    setting("auth.oidc.issuer", "MILLPOND_AUTH_OIDC_ISSUER"),
+    setting("auth.oidc.client_id", "MILLPOND_AUTH_OIDC_CLIENT_ID"),
+    Setting { secret: true, ..setting("auth.oidc.client_secret", "MILLPOND_AUTH_OIDC_CLIENT_SECRET") },
+    setting("auth.oidc.scopes", "MILLPOND_AUTH_OIDC_SCOPES"),
+    setting("auth.oidc.username_claim", "MILLPOND_AUTH_OIDC_USERNAME_CLAIM"),
+    setting("auth.oidc.groups_claim", "MILLPOND_AUTH_OIDC_GROUPS_CLAIM"),
+    setting("auth.oidc.groups", "MILLPOND_AUTH_OIDC_GROUPS"),
+    setting("auth.oidc.default_groups", "MILLPOND_AUTH_OIDC_DEFAULT_GROUPS"),
+    setting("auth.oidc.required_claims", "MILLPOND_AUTH_OIDC_REQUIRED_CLAIMS"),
+    setting("auth.oidc.create_users", "MILLPOND_AUTH_OIDC_CREATE_USERS"),
     setting("tls.cert", "MILLPOND_TLS_CERT"),
     setting("tls.key", "MILLPOND_TLS_KEY"),
     setting("trusted_proxies", "MILLPOND_TRUSTED_PROXIES"),
@@ -143,6 +158,9 @@ fn defaults(around: &Surroundings<'_>) -> Values {
         ("s3.domains", Some("s3.localhost".to_owned())),
         ("s3.region", Some("us-east-1".to_owned())),
         ("log.format", Some(log_format.to_owned())),
+        ("auth.oidc.scopes", Some("openid,profile,email".to_owned())),
+        ("auth.oidc.username_claim", Some("sub".to_owned())),
+        ("auth.oidc.create_users", Some("true".to_owned())),
         ("log.level", Some("info".to_owned())),
         // Each line costs about as much as a small read, so the default names what went wrong.
         ("log.requests", Some("errors".to_owned())),
@@ -242,9 +260,17 @@ mod tests {
         let flags: BTreeMap<_, _> = args::FLAGS.iter().map(|(name, flag)| (*name, *flag)).collect();
         for setting in SETTINGS {
             let mut machine = Machine::new();
-            let flag = flags[setting.name];
-            let values = machine.gather(&format!("--{flag} x7")).expect("flag");
-            assert_eq!(values[setting.name], Value { text: "x7".into(), origin: Origin::Flag(flag) });
+            // What is set once, and holds a secret that a command line shows, has no flag.
+            assert_eq!(
+                flags.contains_key(setting.name),
+                !setting.name.starts_with("auth.oidc."),
+                "{}",
+                setting.name
+            );
+            if let Some(flag) = flags.get(setting.name) {
+                let values = machine.gather(&format!("--{flag} x7")).expect("flag");
+                assert_eq!(values[setting.name], Value { text: "x7".into(), origin: Origin::Flag(flag) });
+            }
             machine.variables.push((setting.variable, "x8".into()));
             let values = machine.gather("").expect("variable");
             assert_eq!(values[setting.name].origin, Origin::Variable(setting.variable));
@@ -259,7 +285,9 @@ mod tests {
     fn the_documentation_names_every_setting() {
         let page = include_str!("../../../../docs/configuration.md");
         for setting in SETTINGS {
-            let row = format!("| `{}` | `{}` | `--", setting.name, setting.variable);
+            let flag = args::FLAGS.iter().find(|(name, _)| *name == setting.name);
+            let flag = flag.map_or("none".to_owned(), |(_, flag)| format!("`--{flag}`"));
+            let row = format!("| `{}` | `{}` | {flag} |", setting.name, setting.variable);
             assert!(page.contains(&row), "docs/configuration.md lacks {row:?}");
         }
     }
