@@ -201,6 +201,10 @@ pub fn path(text: &str) -> Handled<ObjectPath> {
 
 /// 501 for what a later version brings, to whoever may do it.
 pub async fn unsupported(call: Call) -> Handled {
-    call.require()?;
+    if call.operation.path_names().any(|name| name == "repository") {
+        call.require_repository()?;
+    } else {
+        call.require()?;
+    }
     Err(Refusal::not_implemented("this server does not offer this operation"))
 }

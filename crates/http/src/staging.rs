@@ -103,6 +103,6 @@ pub async fn allowed(call: Call) -> Handled {
 /// `PUT .../staging/pmpu/{uploadId}/parts/{partNumber}` and its copy: no address can be valid on a store
 /// that gives none out (API-18.13).
 pub async fn presigned_part(call: Call) -> Handled {
-    call.require()?;
+    call.require_repository()?;
     Err(Refusal::invalid("physical address must be relative to the storage namespace"))
 }
