@@ -1,5 +1,6 @@
 //! What callers of the engine say and get: requests, answers, errors.
 
+pub use crate::jobs::{JobInfo, JobKind, JobOutcome, JobResult};
 pub use crate::pulls::PullRequestId;
 use bytes::Bytes;
 pub use millpond_origin::SourceKind;
@@ -63,6 +64,8 @@ pub enum Kind {
     PartTooSmall,
     /// The object or part is larger than allowed.
     TooLarge,
+    /// The server that worked on it has ended; whether it had an effect is to be looked at.
+    Interrupted,
     /// Stored bytes failed their check; nothing of the damaged block was sent.
     Damaged,
     /// A bug or a failed disk; the server's log says more.
@@ -71,6 +74,44 @@ pub enum Kind {
     Unauthenticated,
     /// The principal may not do this (service only).
     Denied,
+}
+
+/// Failure kinds as they are stored with a job that has failed. A number is never given to another kind.
+const STORED: &[(u8, Kind)] = &[
+    (1, Kind::Invalid),
+    (2, Kind::AlreadyExists),
+    (3, Kind::NameClash),
+    (4, Kind::Conflict),
+    (5, Kind::ParentNumberNeeded),
+    (6, Kind::Dirty),
+    (7, Kind::NotEmpty),
+    (8, Kind::NoChanges),
+    (9, Kind::PreconditionFailed),
+    (10, Kind::Protected),
+    (11, Kind::ReadOnly),
+    (12, Kind::Gone),
+    (13, Kind::NotImplemented),
+    (14, Kind::Busy),
+    (15, Kind::TooLarge),
+    (16, Kind::Damaged),
+    (17, Kind::NotFound(Thing::Repository)),
+    (18, Kind::NotFound(Thing::Branch)),
+    (19, Kind::NotFound(Thing::Tag)),
+    (20, Kind::NotFound(Thing::Ref)),
+    (21, Kind::NotFound(Thing::Commit)),
+    (22, Kind::NotFound(Thing::Object)),
+    (23, Kind::NotFound(Thing::Other)),
+    (24, Kind::Interrupted),
+];
+
+impl Kind {
+    /// What is not in the table is a bug of ours to whoever reads of it.
+    pub(crate) fn code(self) -> u8 {
+        STORED.iter().find(|(_, kind)| *kind == self).map_or(0, |(code, _)| *code)
+    }
+    pub(crate) fn of_code(code: u8) -> Self {
+        STORED.iter().find(|(stored, _)| *stored == code).map_or(Self::Internal, |(_, kind)| *kind)
+    }
 }
 
 /// What was not found.

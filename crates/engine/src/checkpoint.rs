@@ -101,6 +101,7 @@ impl Engine {
         for repo in self.root.read().by_uid.values() {
             self.forget_completed_uploads(repo, now);
             self.forget_ended_imports(repo, now);
+            self.forget_ended_jobs(repo, now);
             for branch in repo.state.read().branches.values() {
                 if !branch.state.look(|s| s.has_unfolded()) {
                     continue;
@@ -194,6 +195,7 @@ impl Engine {
             unsaved.tags.extend(taken.tags);
             unsaved.uploads.extend(taken.uploads);
             unsaved.imports.extend(taken.imports);
+            unsaved.jobs.extend(taken.jobs);
             unsaved.rules.extend(taken.rules);
             unsaved.durable_commits.extend(taken.durable_commits);
         }
@@ -273,6 +275,7 @@ fn capture(engine: &Engine) -> Captured {
             tags: std::mem::take(&mut unsaved.tags),
             uploads: std::mem::take(&mut unsaved.uploads),
             imports: std::mem::take(&mut unsaved.imports),
+            jobs: std::mem::take(&mut unsaved.jobs),
             rules: std::mem::take(&mut unsaved.rules),
             durable_commits: std::mem::take(&mut unsaved.durable_commits),
             ..Default::default()
@@ -322,6 +325,13 @@ fn capture(engine: &Engine) -> Captured {
             let key = keys::import(uid, id);
             writes.push(match state.imports.get(id) {
                 Some(import) => Write::Put(key, tables::encode_import(import)),
+                None => Write::Delete(key),
+            });
+        }
+        for id in &taken.jobs {
+            let key = keys::job(uid, id);
+            writes.push(match state.jobs.get(id) {
+                Some(job) => Write::Put(key, tables::encode_job(job)),
                 None => Write::Delete(key),
             });
         }

@@ -575,6 +575,10 @@ fn publish_in(
             unsaved.imports.insert(import.clone());
             repo.state.publish(|s| s.apply(record, None));
         }
+        Record::JobChanged { id, .. } => {
+            unsaved.jobs.insert(id.clone());
+            repo.state.publish(|s| s.apply(record, None));
+        }
         Record::RepositoryCreated { default_branch, commit, .. } => {
             unsaved.repository = true;
             unsaved.branches.insert(default_branch.clone());
@@ -639,6 +643,10 @@ impl Loader<'_> {
             for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::imports(uid)).await? {
                 let import = crate::tables::decode_import(value)?;
                 state.imports.insert(import.order.id.clone(), import);
+            }
+            for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::jobs(uid)).await? {
+                let job = crate::tables::decode_job(value)?;
+                state.jobs.insert(job.id.clone(), job);
             }
             for (_, value) in crate::checkpoint::scan_all(self.kv, &keys::pulls(uid)).await? {
                 state.pulls.keep(crate::tables::decode_pull(value)?);

@@ -3,6 +3,7 @@
 //! reviewed. `MILLPOND_GOLDEN_WRITE=1` writes files and lines that are missing; those that exist are never replaced.
 
 use crate::address::{DataName, explicit, foreign, imported};
+use crate::jobs::{Job, JobEnd, JobKind, Made};
 use crate::manifest::{Manifest, Part};
 use crate::nodes::{Location, PackIndex};
 use crate::record::{
@@ -12,8 +13,9 @@ use crate::record::{
 use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
 use crate::{
-    CollectionRules, ImportPath, ImportRequest, PartInfo, PullRequest, PullRequestId, PullRequestStatus,
-    RefMove, RepositoryInfo, SourceKind, UploadInfo, checkpoint, idempotency, keys, tables,
+    CollectionRules, ImportPath, ImportRequest, Kind, PartInfo, PullRequest, PullRequestId,
+    PullRequestStatus, RefMove, RepositoryInfo, SourceKind, UploadInfo, checkpoint, idempotency, keys,
+    tables,
 };
 use bytes::Bytes;
 use millpond_origin::Mark;
@@ -325,6 +327,18 @@ fn a_merged_pull() -> PullRequest {
     }
 }
 
+fn a_job(outcome: Option<Result<Made, (Kind, String)>>) -> Job {
+    Job {
+        id: "4pe0ofvqf7vvvvvvvvvg".into(),
+        kind: JobKind::Merge,
+        branch: "main".into(),
+        actor: "ada".into(),
+        started: Timestamp(1_700_000_000_013),
+        epoch: 300,
+        end: outcome.map(|outcome| JobEnd { time: Timestamp(1_700_000_000_014), outcome }),
+    }
+}
+
 /// Records that came after the first golden files, in the order they came.
 fn later_records() -> Vec<(&'static str, Record)> {
     let uid = 300;
@@ -344,6 +358,26 @@ fn later_records() -> Vec<(&'static str, Record)> {
             },
         ),
         ("21 alias", Record::AliasAdded { uid, alias: CommitId([18; 32]), commit: CommitId([1; 32]) }),
+    ]
+}
+
+/// Records that came with version 2, in the order they came.
+fn records_of_version_2() -> Vec<(&'static str, Record)> {
+    let uid = 300;
+    let job = |outcome: Option<Result<Made, (Kind, String)>>| {
+        let what = match &outcome {
+            None => "22 job started",
+            Some(Ok(_)) => "22 job completed",
+            Some(Err(_)) => "22 job failed",
+        };
+        let job = a_job(outcome);
+        (what, Record::JobChanged { uid, id: job.id.clone(), job: Some(Arc::new(job)) })
+    };
+    vec![
+        job(None),
+        job(Some(Ok(Made::Commit(CommitId([2; 32]))))),
+        job(Some(Err((Kind::Conflict, "both sides changed a".into())))),
+        ("22 job forgotten", Record::JobChanged { uid, id: a_job(None).id, job: None }),
     ]
 }
 
@@ -393,7 +427,9 @@ fn journal_rows_of_version_2() {
     };
     let group: [(&Context, &[Record]); 2] = [(&v4, &[]), (&refused, &[])];
     lines.push(("an address and a refusal", Bytes::from(Row::encode(3, &[16; 32], &group))));
-    let records: Vec<_> = records.iter().chain(&imports).chain(&later).collect();
+    let newest = records_of_version_2();
+    lines.extend(newest.iter().map(|(what, record)| (*what, encode(record))));
+    let records: Vec<_> = records.iter().chain(&imports).chain(&later).chain(&newest).collect();
     for (what, bytes) in golden("journal-v2", &lines) {
         let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
         let mutations: Vec<_> = row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
@@ -486,6 +522,7 @@ fn table_rows_of_version_1() {
         ("a rule", tables::encode_rule(&a_rule())),
         ("s settings", tables::encode_settings(&settings())),
         ("p pull request", tables::encode_pull(&a_merged_pull())),
+        ("q job", tables::encode_job(&a_job(Some(Ok(Made::Commit(CommitId([2; 32]))))))),
     ];
     let stored = golden("tables-v1", &lines);
     let take = |what: &str| stored[what].clone();
@@ -512,6 +549,8 @@ fn table_rows_of_version_1() {
     assert_eq!((number, &*rule), (200, &a_rule()));
     assert_eq!(tables::decode_settings(take("s settings")).expect("settings"), settings());
     assert_eq!(*tables::decode_pull(take("p pull request")).expect("pull request"), a_merged_pull());
+    let job = a_job(Some(Ok(Made::Commit(CommitId([2; 32])))));
+    assert_eq!(*tables::decode_job(take("q job")).expect("job"), job);
     let (answer, time) = idempotency::decode(take("i answer")).expect("answer");
     assert_eq!((answer, time), (an_answer(), Timestamp(1_700_000_000_007)));
     assert_eq!(checkpoint::decode(take("m checkpoint")).expect("checkpoint"), (1_000, [17; 32], 301));
@@ -547,6 +586,7 @@ fn keys_of_version_1() {
         ("audit segment", keys::audit_segment(258)),
         ("audit repository", keys::audit_repository(300)),
         ("blob audit", blob(keys::audit_segment_blob(258, &[0xab; 32]))),
+        ("job", keys::job(300, "4pe0ofvqf7vvvvvvvvvg")),
     ];
     golden("keys-v1", &lines);
 }
@@ -590,6 +630,7 @@ fn damaged_rows_are_refused_without_panic() {
         .into_iter()
         .chain(import_records())
         .chain(later_records())
+        .chain(records_of_version_2())
         .map(|(_, record)| record)
         .collect();
     let row = Row::encode(3, &[16; 32], &[(&context, &all)]);

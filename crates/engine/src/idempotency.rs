@@ -113,10 +113,7 @@ impl Remembered {
         request: impl FnOnce() -> Vec<u8>,
         now: Timestamp,
     ) -> Result<Begin> {
-        let Some(key) = &actor.idempotency_key else { return Ok(Begin::Go(Keyed::none())) };
-        let mut scope = Writer::new();
-        scope.text(&actor.name).text(verb).text(repo.as_str()).text(key);
-        let scope: [u8; 32] = Sha256::digest(scope.finish()).into();
+        let Some(scope) = scope(actor, verb, repo) else { return Ok(Begin::Go(Keyed::none())) };
         let fingerprint: [u8; 32] = Sha256::digest(request()).into();
         let other =
             || Error::new(Kind::IdempotencyMismatch, "this idempotency key was used with another request");
@@ -147,6 +144,22 @@ impl Remembered {
             }
         }
         Ok(Begin::Go(Keyed(Some(claim))))
+    }
+
+    /// What a request was answered, if it has had an effect. One that runs has not yet.
+    pub async fn answer(
+        &self,
+        kv: &dyn Kv,
+        actor: &Actor,
+        verb: &str,
+        repo: &RepositoryName,
+    ) -> Result<Option<Bytes>> {
+        let Some(scope) = scope(actor, verb, repo) else { return Ok(None) };
+        if let Some(Known::Done(done, _)) = self.0.lock().known.get(&scope) {
+            return Ok(Some(done.result.clone()));
+        }
+        let row = kv.get(&keys::idempotency(&scope)).await.map_err(crate::engine::kv_error)?;
+        row.map(|row| Ok(decode(row)?.0.result)).transpose()
     }
 
     /// Answers that the table lacks.
@@ -198,6 +211,13 @@ impl Remembered {
     pub fn give_back(&self, scopes: impl Iterator<Item = [u8; 32]>) {
         self.0.lock().unsaved.extend(scopes);
     }
+}
+
+/// Whose key for what, where; `None` without a key.
+fn scope(actor: &Actor, verb: &str, repo: &RepositoryName) -> Option<[u8; 32]> {
+    let mut scope = Writer::new();
+    scope.text(&actor.name).text(verb).text(repo.as_str()).text(actor.idempotency_key.as_ref()?);
+    Some(Sha256::digest(scope.finish()).into())
 }
 
 fn is_kept(time: Timestamp, now: Timestamp) -> bool {

@@ -125,6 +125,16 @@ pub fn import(uid: RepoUid, id: &str) -> Bytes {
     join(&imports(uid), &[id.as_bytes()])
 }
 
+/// All jobs of a repository.
+pub fn jobs(uid: RepoUid) -> Bytes {
+    join(b"q/", &[&uid.to_be_bytes()])
+}
+
+/// One job.
+pub fn job(uid: RepoUid, id: &str) -> Bytes {
+    join(&jobs(uid), &[id.as_bytes()])
+}
+
 /// All import rules of a repository.
 pub fn rules(uid: RepoUid) -> Bytes {
     join(b"a/", &[&uid.to_be_bytes()])

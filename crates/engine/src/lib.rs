@@ -22,6 +22,7 @@ mod fuzz;
 #[cfg(test)]
 mod golden;
 mod idempotency;
+mod jobs;
 mod journal;
 pub mod keys;
 pub mod manifest;

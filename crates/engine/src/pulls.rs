@@ -30,7 +30,7 @@ impl PullRequestId {
         &self.0
     }
 
-    /// An id of this moment.
+    /// An id of this moment. Jobs have such ids too.
     pub(crate) fn at(now: Timestamp, chance: u64) -> Self {
         let seconds = END_SECONDS.wrapping_sub(now.seconds()) as u32;
         let millis = 999 - now.millis().rem_euclid(1000) as u128;

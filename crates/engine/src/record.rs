@@ -4,6 +4,7 @@
 //! State is only ever changed by applying records (see `state`), in three places: when a verb decides,
 //! when the row is durable, and at start-up. So a restart cannot see something else than readers did.
 
+use crate::jobs::{self, Job};
 use crate::keys::RepoUid;
 use crate::pulls;
 use crate::settings::Settings;
@@ -266,6 +267,15 @@ pub enum Record {
         alias: CommitId,
         /// What it means here.
         commit: CommitId,
+    },
+    /// A job appears, ends, or is forgotten.
+    JobChanged {
+        /// Repository.
+        uid: RepoUid,
+        /// The job.
+        id: String,
+        /// All of it.
+        job: Option<Arc<Job>>,
     },
 }
 
@@ -582,7 +592,8 @@ impl Record {
             | Self::SettingsChanged { uid, .. }
             | Self::PullRequestChanged { uid, .. }
             | Self::CommitsStored { uid, .. }
-            | Self::AliasAdded { uid, .. } => *uid,
+            | Self::AliasAdded { uid, .. }
+            | Self::JobChanged { uid, .. } => *uid,
         }
     }
 
@@ -737,6 +748,18 @@ impl Record {
             Self::AliasAdded { uid, alias, commit } => {
                 w.u8(21).uint(*uid).raw(&alias.0).raw(&commit.0);
             }
+            Self::JobChanged { uid, id, job } => {
+                w.u8(22).uint(*uid).text(id);
+                match job {
+                    None => {
+                        w.u8(0);
+                    }
+                    Some(job) => {
+                        w.u8(1);
+                        jobs::encode(w, job);
+                    }
+                }
+            }
         }
     }
 
@@ -810,6 +833,11 @@ impl Record {
                 Self::CommitsStored { uid, commits: commits.collect::<Result<_, DecodeError>>()? }
             }
             21 => Self::AliasAdded { uid, alias: CommitId(r.digest()?), commit: CommitId(r.digest()?) },
+            22 => Self::JobChanged {
+                uid,
+                id: r.text()?,
+                job: if take_flag(r)? { Some(Arc::new(jobs::decode(r)?)) } else { None },
+            },
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

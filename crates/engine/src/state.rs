@@ -4,6 +4,7 @@
 //! lock; and *published*, what is durable, which is all that readers see. Both change by applying the
 //! same records, so they cannot drift apart.
 
+use crate::jobs::Job;
 use crate::keys::RepoUid;
 use crate::nodes::Nodes;
 use crate::pulls::{PullRequestId, Pulls};
@@ -250,6 +251,8 @@ pub struct RepoState {
     pub rules: imbl::OrdMap<u32, Arc<ImportRule>>,
     /// By id.
     pub imports: imbl::OrdMap<String, ImportState>,
+    /// By id, newest first.
+    pub jobs: imbl::OrdMap<String, Arc<Job>>,
     /// What users set.
     pub settings: Settings,
     /// Asked for, merged and closed ones.
@@ -325,6 +328,12 @@ impl RepoState {
             }
             Record::SettingsChanged { settings, .. } => self.settings = settings.clone(),
             Record::PullRequestChanged { pull, .. } => self.pulls.keep(pull.clone()),
+            Record::JobChanged { id, job: None, .. } => {
+                self.jobs.remove(id);
+            }
+            Record::JobChanged { id, job: Some(job), .. } => {
+                self.jobs.insert(id.clone(), job.clone());
+            }
             other => unreachable!("{other:?} is not about a repository's refs"),
         }
     }
@@ -349,6 +358,8 @@ pub struct Unsaved {
     pub uploads: BTreeSet<String>,
     /// Imports likewise.
     pub imports: BTreeSet<String>,
+    /// Jobs likewise.
+    pub jobs: BTreeSet<String>,
     /// Import rules likewise.
     pub rules: BTreeSet<u32>,
     /// The repository row itself.
@@ -482,6 +493,7 @@ pub fn new_repo_state(
         uploads: Default::default(),
         rules: Default::default(),
         imports: Default::default(),
+        jobs: Default::default(),
         settings: Settings::default(),
         pulls: Pulls::default(),
         deleted: false,

@@ -1,6 +1,7 @@
 //! The look-up tables' rows (`docs/formats/metadata.md`, version 1). They are built from the journal at
 //! each checkpoint, and could be rebuilt from it.
 
+use crate::jobs::Job;
 use crate::keys::RepoUid;
 use crate::record::{
     ImportRule, decode_completed, decode_import_end, decode_part, decode_progress,
@@ -240,6 +241,18 @@ pub fn encode_pull(pull: &PullRequest) -> Bytes {
 /// The inverse of [`encode_pull`].
 pub fn decode_pull(bytes: Bytes) -> Result<Arc<PullRequest>> {
     Ok(Arc::new(read("pull request", bytes, crate::pulls::decode)?))
+}
+
+/// A job.
+pub fn encode_job(job: &Job) -> Bytes {
+    let mut w = row();
+    crate::jobs::encode(&mut w, job);
+    w.finish().into()
+}
+
+/// The inverse of [`encode_job`].
+pub fn decode_job(bytes: Bytes) -> Result<Arc<Job>> {
+    Ok(Arc::new(read("job", bytes, crate::jobs::decode)?))
 }
 
 /// An import rule.

@@ -10,13 +10,22 @@ use millpond_service::{CommitId, CommitRecord, CommitRequest, InvalidId, TreeId}
 /// `POST /repositories/{repository}/branches/{branch}/commits`. The members `paths` and `prefixes` are
 /// ours: they commit only what is staged there.
 pub async fn commit(mut call: Call) -> Handled {
-    let body: CommitCreation = call.message()?;
+    let request = request(&mut call)?;
     let (repo, name) = (call.repository()?, call.branch()?);
+    let info = call
+        .change(|service, caller| async move { service.commit(&caller, &repo, &name, request).await })
+        .await?;
+    json::created(&Commit::from(&info))
+}
+
+/// What is to be committed.
+pub fn request(call: &mut Call) -> Handled<CommitRequest> {
+    let body: CommitCreation = call.message()?;
     let source_tree = match call.text("source_metarange") {
         "" => None,
         text => Some(id(TreeId::from_hex, "source_metarange", text)?),
     };
-    let request = CommitRequest {
+    Ok(CommitRequest {
         message: body.message,
         metadata: body.metadata.unwrap_or_default(),
         date: body.date,
@@ -25,11 +34,7 @@ pub async fn commit(mut call: Call) -> Handled {
         prefixes: body.prefixes.unwrap_or_default().into_iter().map(Bytes::from).collect(),
         force: body.force.unwrap_or(false),
         source_tree,
-    };
-    let info = call
-        .change(|service, caller| async move { service.commit(&caller, &repo, &name, request).await })
-        .await?;
-    json::created(&Commit::from(&info))
+    })
 }
 
 /// `GET /repositories/{repository}/commits/{commitId}`: any ref expression is taken (API-7.12).

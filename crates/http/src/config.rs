@@ -4,8 +4,8 @@ use crate::call::Call;
 use crate::error::{Handled, Refusal};
 use crate::json;
 use crate::messages::{
-    Config, GarbageCollectionConfig, LoginConfig, SetupState, SetupUser, StatsEventsList, StorageConfig,
-    UIConfig, VersionConfig,
+    Anything, Config, GarbageCollectionConfig, LoginConfig, SetupState, SetupUser, StatsEventsList,
+    StorageConfig, UIConfig, VersionConfig,
 };
 use crate::{Options, authenticate, oidc};
 use http::StatusCode;
@@ -70,7 +70,7 @@ pub async fn config(call: Call) -> Handled {
         storage_config: Some(storage_config(&call.options)),
         storage_config_list: Some(Vec::new()),
         ui_config: Some(UIConfig { custom_viewers: None }),
-        capabilities_config: Some(serde_json::Map::new()),
+        capabilities_config: Some(Anything::from_iter([("async_ops".to_owned(), true.into())])),
     })
 }
 

@@ -151,6 +151,7 @@ pub fn status_of(kind: Kind) -> (StatusCode, &'static str) {
             (StatusCode::BAD_REQUEST, "invalid-part")
         }
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+        Kind::Interrupted => (StatusCode::REQUEST_TIMEOUT, "interrupted"),
         Kind::Damaged => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         // Lack of permission is 401 here, never 403 (API-1.6).
@@ -188,6 +189,7 @@ fn describe(code: &str) -> (&'static str, &'static str) {
         "idempotency-running" => ("The first request with this key still runs", "Repeat it a little later."),
         "invalid-part" => ("The list of parts is wrong", ""),
         "too-large" => ("Too large", ""),
+        "interrupted" => ("The server ended before the work did", "Look at what there is, and repeat it."),
         "damaged" => ("Stored bytes failed their check", "Run `millpond fsck`, restore from a copy."),
         "unauthenticated" => ("Who are you?", "Sign in with `millpond login`."),
         "denied" => ("You may not do this", "Ask an administrator."),
@@ -220,6 +222,7 @@ mod tests {
             (Kind::IdempotencyMismatch, 422),
             (Kind::IdempotencyRunning, 409),
             (Kind::TooLarge, 413),
+            (Kind::Interrupted, 408),
             (Kind::Damaged, 500),
             (Kind::Internal, 500),
             (Kind::Unauthenticated, 401),

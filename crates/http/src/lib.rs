@@ -18,6 +18,7 @@ mod config;
 mod error;
 mod form;
 mod imports;
+mod jobs;
 mod json;
 mod messages;
 mod millpond;

@@ -351,7 +351,21 @@ shape! { PrepareGCUncommittedRequest { ; continuation_token: String } }
 shape! {
     PrepareGCUncommittedResponse { run_id: String, gc_uncommitted_location: String; continuation_token: String }
 }
-shape! { TaskCreation { id: String } }
+message! { #[derive(Serialize)] TaskCreation { id: String } }
+message! {
+    #[derive(Serialize)]
+    CommitAsyncStatus<'a> {
+        task_id: &'a str, completed: bool, update_time: Instant;
+        result: Commit<'a>, error: Error<'a>, status_code: u64
+    }
+}
+message! {
+    #[derive(Serialize)]
+    MergeAsyncStatus<'a> {
+        task_id: &'a str, completed: bool, update_time: Instant;
+        result: MergeResult, error: Error<'a>, status_code: u64
+    }
+}
 shape! { TaskInfo { id: String } }
 shape! {
     RefsDump { commits_meta_range_id: String, tags_meta_range_id: String, branches_meta_range_id: String }

@@ -113,22 +113,9 @@ fn render<'a>(
 /// `POST /repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}`. A conflict is 409 with
 /// an empty reference instead of a message (API-14.10).
 pub async fn merge(mut call: Call) -> Handled {
-    let body: Merge = call.message_or_default()?;
+    let request = merge_request(&mut call)?;
     let (repo, source) = (call.repository()?, call.reference("sourceRef")?);
     let destination = branch(call.text("destinationBranch"))?;
-    let request = MergeRequest {
-        message: body.message.unwrap_or_default(),
-        metadata: body.metadata.unwrap_or_default(),
-        strategy: match body.strategy.as_deref() {
-            None | Some("") => MergeStrategy::Refuse,
-            Some("source-wins") => MergeStrategy::SourceWins,
-            Some("dest-wins") => MergeStrategy::DestWins,
-            Some(_) => return Err(Refusal::invalid("argument strategy: invalid value")),
-        },
-        squash: body.squash_merge.unwrap_or(false),
-        allow_empty: body.allow_empty.unwrap_or(false),
-        force: body.force.unwrap_or(false),
-    };
     let merged = call
         .change(|service, caller| async move {
             match service.merge(&caller, &repo, &source, &destination, request).await {
@@ -143,6 +130,24 @@ pub async fn merge(mut call: Call) -> Handled {
         None => (StatusCode::CONFLICT, String::new()),
     };
     Ok(json::reply(status, &MergeResult { reference }))
+}
+
+/// How it is to be merged.
+pub fn merge_request(call: &mut Call) -> Handled<MergeRequest> {
+    let body: Merge = call.message_or_default()?;
+    Ok(MergeRequest {
+        message: body.message.unwrap_or_default(),
+        metadata: body.metadata.unwrap_or_default(),
+        strategy: match body.strategy.as_deref() {
+            None | Some("") => MergeStrategy::Refuse,
+            Some("source-wins") => MergeStrategy::SourceWins,
+            Some("dest-wins") => MergeStrategy::DestWins,
+            Some(_) => return Err(Refusal::invalid("argument strategy: invalid value")),
+        },
+        squash: body.squash_merge.unwrap_or(false),
+        allow_empty: body.allow_empty.unwrap_or(false),
+        force: body.force.unwrap_or(false),
+    })
 }
 
 /// `GET /repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}`. The two commits are named

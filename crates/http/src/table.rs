@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    adoption, audit, auth, branches, commits, config, imports, millpond, not_offered, objects, oidc, people,
-    pulls, refs, repositories, rules, sign_in, staging, tags, upkeep,
+    adoption, audit, auth, branches, commits, config, imports, jobs, millpond, not_offered, objects, oidc,
+    people, pulls, refs, repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::Action::*;
 use millpond_service::Guard::{Login, Open, Optional, Rights, Somewhere};
@@ -204,6 +204,8 @@ pub static LAKEFS: &[Operation] = &[
 
     // --- commits ---
     Operation::new(Post, "/repositories/{repository}/branches/{branch}/commits", "commits", "commit", Rights(&[(CreateCommit, BRANCH)]), run!(commits::commit)).with(&[text("source_metarange")]).json(of::<CommitCreation>()).gives(201, of::<Commit>()),
+    Operation::new(Post, "/repositories/{repository}/branches/{branch}/commits/async", "commits", "commitAsync", Rights(&[(CreateCommit, BRANCH)]), run!(jobs::commit)).with(&[text("source_metarange")]).json(of::<CommitCreation>()).gives(202, of::<TaskCreation>()),
+    Operation::new(Get, "/repositories/{repository}/branches/{branch}/commits/async/{id}/status", "commits", "commitAsyncStatus", Rights(&[(CreateCommit, BRANCH)]), run!(jobs::commit_status)).gives(200, of::<CommitAsyncStatus>()),
     Operation::new(Post, "/repositories/{repository}/commits", "internal", "CreateCommitRecord", Rights(&[(CreateCommit, REPOSITORY)]), run!(commits::create_record)).json(of::<CommitRecordCreation>()),
     Operation::new(Get, "/repositories/{repository}/commits/{commitId}", "commits", "getCommit", Rights(&[(ReadCommit, REPOSITORY)]), run!(commits::get)).gives(200, of::<Commit>()),
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/commits", "refs", "logCommits", Rights(&[(ReadBranch, "arn:lakefs:fs:::repository/{repository}/branch/{ref}")]), run!(refs::log)).with(&[AFTER, AMOUNT, texts("objects"), texts("prefixes"), flag("limit"), flag("first_parent"), SINCE, text("stop_at")]).gives(200, of::<CommitList>()),
@@ -212,6 +214,8 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/refs/{leftRef}/diff/{rightRef}", "refs", "diffRefs", Rights(&[(ListObjects, REPOSITORY)]), run!(refs::diff)).with(&[PREFIX, AFTER, AMOUNT, DELIMITER, choice("type", &["two_dot", "three_dot"]), flag("include_right_stats")]).gives(200, of::<DiffList>()),
     Operation::new(Get, "/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}", "refs", "findMergeBase", Rights(&[(ListCommits, REPOSITORY)]), run!(refs::merge_base)).gives(200, of::<FindMergeBaseResult>()),
     Operation::new(Post, "/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}", "refs", "mergeIntoBranch", Rights(&[(CreateCommit, "arn:lakefs:fs:::repository/{repository}/branch/{destinationBranch}")]), run!(refs::merge)).optional_json(of::<Merge>()).gives(200, of::<MergeResult>()),
+    Operation::new(Post, "/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}/async", "refs", "mergeIntoBranchAsync", Rights(&[(CreateCommit, "arn:lakefs:fs:::repository/{repository}/branch/{destinationBranch}")]), run!(jobs::merge)).optional_json(of::<Merge>()).gives(202, of::<TaskCreation>()),
+    Operation::new(Get, "/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}/async/{id}/status", "refs", "mergeIntoBranchAsyncStatus", Rights(&[(CreateCommit, "arn:lakefs:fs:::repository/{repository}/branch/{destinationBranch}")]), run!(jobs::merge_status)).gives(200, of::<MergeAsyncStatus>()),
 
     // --- objects ---
     Operation::new(Get, "/repositories/{repository}/refs/{ref}/objects", "objects", "getObject", Rights(&[(ReadObject, OBJECT)]), run!(objects::get)).with(&[PATH, PRESIGN, RANGE, IF_NONE_MATCH]).gives(200, Type::Bytes),

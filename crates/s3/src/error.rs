@@ -93,7 +93,7 @@ impl From<Error> for S3Error {
             Kind::InvalidPartOrder => (400, "InvalidPartOrder"),
             Kind::PartTooSmall => (400, "EntityTooSmall"),
             Kind::TooLarge => (400, "EntityTooLarge"),
-            Kind::Damaged | Kind::Internal => (500, "InternalError"),
+            Kind::Interrupted | Kind::Damaged | Kind::Internal => (500, "InternalError"),
         };
         let answer = Self::new(status, code, error.message);
         match error.kind {

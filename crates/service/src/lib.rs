@@ -9,6 +9,7 @@ mod gate;
 pub mod guard;
 mod history;
 mod imports;
+mod jobs;
 mod objects;
 mod pages;
 mod people;

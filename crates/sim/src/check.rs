@@ -345,8 +345,9 @@ impl Replay<'_> {
             Record::SettingsChanged { .. }
             | Record::PullRequestChanged { .. }
             | Record::CommitsStored { .. }
-            | Record::AliasAdded { .. } => {
-                return Err("nobody changes settings or pull requests, or brings commits".into());
+            | Record::AliasAdded { .. }
+            | Record::JobChanged { .. } => {
+                return Err("nobody changes settings or pull requests, brings commits or starts jobs".into());
             }
             Record::RepositoryMetadata { .. } => {
                 ensure(landing.is_some(), || "nobody changes repository metadata".into())?;

@@ -45,6 +45,9 @@ limits! {
     /// Longest storage namespace of a repository.
     STORAGE_NAMESPACE_BYTES_MAX: usize = 1024, "400";
 
+    /// Jobs that a repository remembers, for a day; with more the oldest that has ended is forgotten.
+    JOBS_KEPT_MAX: usize = 10_000, "503 when all of them still run";
+
     /// Longest object path, without the ref (API-6.2).
     OBJECT_PATH_BYTES_MAX: usize = 1024, "400; S3 `KeyTooLongError`";
     /// Longest `prefix` or `delimiter` of a listing.

@@ -416,6 +416,15 @@ impl AuditEvent {
             Record::AliasAdded { alias, commit, .. } => {
                 AuditChange { new: commit.to_hex(), ..change("add-alias", text(&alias.to_hex())) }
             }
+            Record::JobChanged { id, job, .. } => match job.as_deref() {
+                None => change("forget-job", text(id)),
+                Some(job) => {
+                    if !job.branch.is_empty() {
+                        self.on(&job.branch);
+                    }
+                    change(if job.end.is_none() { "begin-job" } else { "end-job" }, text(id))
+                }
+            },
             Record::PullRequestChanged { pull, .. } => {
                 self.on(pull.destination.as_str());
                 change("set-pull-request", text(pull.id.as_str()))

@@ -183,6 +183,12 @@ impl Check {
             Ok(())
         })
         .await?;
+        self.rows(&keys::jobs(uid), |_, value| {
+            let job = tables::decode_job(value)?;
+            state.jobs.insert(job.id.clone(), job);
+            Ok(())
+        })
+        .await?;
         self.rows(&keys::pulls(uid), |_, value| {
             state.pulls.keep(tables::decode_pull(value)?);
             Ok(())

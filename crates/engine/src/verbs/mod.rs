@@ -8,6 +8,7 @@ mod copy;
 mod delete;
 mod diff;
 mod import;
+mod jobs;
 mod link;
 mod list;
 mod log;

@@ -13,6 +13,7 @@ mod fsck;
 mod gate;
 mod golden_data;
 mod imports;
+mod jobs;
 mod model;
 mod objects;
 mod protection;

@@ -8,6 +8,7 @@ mod auth;
 mod branches;
 mod changes;
 mod history;
+mod jobs;
 mod limits;
 mod matrix;
 mod millpond;

@@ -30,6 +30,8 @@ const ANSWERS: &[(&str, u16)] = &[
     ("stsLogin", 501),
     ("getUsageReportSummary", 404),
     ("CreateCommitRecord", 409),
+    ("commitAsyncStatus", 404),
+    ("mergeIntoBranchAsyncStatus", 404),
     ("dumpSubmit", 501),
     ("dumpStatus", 501),
     ("restoreSubmit", 501),
@@ -259,7 +261,7 @@ impl Cells {
                 "commit": {"message": "m"},
             }),
             "createTag" => json!({"id": format!("new-{n}"), "ref": "main"}),
-            "commit" => json!({"message": "m"}),
+            "commit" | "commitAsync" => json!({"message": "m"}),
             // One that is there already.
             "CreateCommitRecord" => {
                 let mut record =
