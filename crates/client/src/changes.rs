@@ -227,17 +227,19 @@ impl Client {
         self.call(Method::PUT, Api::Compatible, &segments, attempt).json(reset).read_nothing().await
     }
 
-    /// Moves a branch to any commit of the repository.
+    /// Moves a branch to any commit of the repository; `force` also of a read-only one.
     pub async fn hard_reset_branch(
         &self,
         repository: &str,
         branch: &str,
         reference: &str,
+        force: bool,
     ) -> Result<(), Error> {
         let attempt = format!("move {repository}/{branch} to {reference}");
         let segments = ["repositories", repository, "branches", branch, "hard_reset"];
         self.call(Method::PUT, Api::Compatible, &segments, attempt)
             .query("ref", reference)
+            .query_flag("force", force)
             .read_nothing()
             .await
     }

@@ -10,6 +10,7 @@
 //! state between calls but its connections, and never decides for the caller what an answer means beyond
 //! [`Kind`].
 
+pub mod adoption;
 pub mod audit;
 mod call;
 pub mod changes;
@@ -28,6 +29,9 @@ pub mod rules;
 pub mod server;
 pub mod upkeep;
 
+pub use adoption::{
+    AdoptedChange, AdoptedCommit, AdoptedContent, AdoptedObject, AdoptedTree, AdoptedTreeCreation,
+};
 pub use audit::{AuditChange, AuditEvent, AuditFilter};
 pub use changes::{
     CherryPickCreation, CommitOverrides, Diff, DiffQuery, DotDiff, Merge, MergeResult, ResetCreation,
@@ -47,6 +51,6 @@ pub use pulls::{PullRequest, PullRequestCreation};
 pub use refs::{BranchCreation, Ref, TagCreation};
 pub use repositories::{Repository, RepositoryCreation};
 pub use reqwest::Body;
-pub use rules::ProtectionRule;
+pub use rules::{CollectionRules, ProtectionRule};
 pub use server::{Config, ServerVersion, StorageConfig, User, VersionConfig};
 pub use upkeep::Lines;

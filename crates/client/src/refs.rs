@@ -24,6 +24,8 @@ pub struct BranchCreation {
     pub source: String,
     /// Whether listings leave it out.
     pub hidden: bool,
+    /// Whether to make it in a read-only repository.
+    pub force: bool,
 }
 
 /// A tag to be made.
@@ -34,6 +36,8 @@ pub struct TagCreation {
     /// Any ref expression that leads to a commit.
     #[serde(rename = "ref")]
     pub reference: String,
+    /// Whether to make it in a read-only repository.
+    pub force: bool,
 }
 
 impl Client {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::page::{Page, PageQuery};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,11 @@ pub struct RepositoryCreation {
     pub read_only: bool,
 }
 
+#[derive(Serialize)]
+struct MetadataSet<'a> {
+    metadata: &'a BTreeMap<String, String>,
+}
+
 impl Client {
     /// A page of the repositories that the caller may see.
     pub async fn list_repositories(&self, query: &PageQuery) -> Result<Page<Repository>, Error> {
@@ -56,6 +62,27 @@ impl Client {
     pub async fn get_repository(&self, repository: &str) -> Result<Repository, Error> {
         let attempt = format!("read repository {repository}");
         self.call(Method::GET, Api::Compatible, &["repositories", repository], attempt).read_json().await
+    }
+
+    /// What users and tools have noted about a repository.
+    pub async fn get_repository_metadata(&self, repository: &str) -> Result<BTreeMap<String, String>, Error> {
+        let attempt = format!("read the metadata of repository {repository}");
+        self.call(Method::GET, Api::Compatible, &["repositories", repository, "metadata"], attempt)
+            .read_json()
+            .await
+    }
+
+    /// Adds to that, or replaces what is there under the same keys.
+    pub async fn set_repository_metadata(
+        &self,
+        repository: &str,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let attempt = format!("set the metadata of repository {repository}");
+        self.call(Method::POST, Api::Compatible, &["repositories", repository, "metadata"], attempt)
+            .json(&MetadataSet { metadata })
+            .read_nothing()
+            .await
     }
 
     /// Deletes a repository with all its branches, tags and commits; `force` also a read-only one.

@@ -411,6 +411,8 @@ pub struct AdoptedObject {
     pub stored: Option<StoredContent>,
     /// Where it is; it may stay there if this server sees the same bytes. Empty: it may not.
     pub address: String,
+    /// The other server cannot read it any more: it is known here as it was, and as gone.
+    pub gone: bool,
     /// Bytes.
     pub size: u64,
     /// The ETag there.

@@ -38,6 +38,7 @@ pub async fn trees(mut call: Call) -> Handled {
                 Some(service::AdoptedObject {
                     stored: stored.transpose()?,
                     address: object.physical_address.unwrap_or_default(),
+                    gone: object.gone.unwrap_or(false),
                     size: object.size_bytes,
                     checksum: object.checksum,
                     mtime: Timestamp::from_seconds(object.mtime),

@@ -573,7 +573,7 @@ message! {
     #[derive(Deserialize)]
     AdoptedObject {
         size_bytes: u64, checksum: String, mtime: i64;
-        receipt: String, physical_address: String, content_type: String, metadata: Metadata
+        receipt: String, physical_address: String, gone: bool, content_type: String, metadata: Metadata
     }
 }
 message! {

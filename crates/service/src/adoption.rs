@@ -111,7 +111,8 @@ impl Service {
                 Some(object) => {
                     self.permit(caller, &[(Action::WriteObject, path)])?;
                     let place = [(Action::ImportFromStorage, Resource::Namespace(&object.address))];
-                    if !object.address.is_empty() && self.permit(caller, &place).is_err() {
+                    let may_stay = !object.gone && !object.address.is_empty();
+                    if may_stay && self.permit(caller, &place).is_err() {
                         object.address.clear();
                     }
                 }

@@ -126,7 +126,8 @@ impl Create {
             Some(text) => self.branch.sibling(text).map_err(|e| Failure::usage(e.to_string()))?,
             None => client.get_repository(repository).await.in_repository(repository)?.default_branch,
         };
-        let creation = BranchCreation { name: name.clone(), source: source.clone(), hidden: self.hidden };
+        let creation =
+            BranchCreation { name: name.clone(), source: source.clone(), hidden: self.hidden, force: false };
         let commit_id = client.create_branch(repository, &creation).await.in_repository(repository)?;
         let created = Ref { id: name.clone(), commit_id };
         session.output.outcome(&created, &created.commit_id)?;

@@ -15,6 +15,7 @@ mod log;
 mod login;
 mod ls;
 mod merge;
+mod migrate;
 mod op;
 mod pr;
 mod protect;
@@ -96,6 +97,9 @@ pub enum ClientVerb {
     /// Say who may use the server and what they may do
     #[command(subcommand)]
     Auth(auth::Auth),
+    /// Take over repositories and people of another server
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Check that everything stored is what was written, down to the bytes of every object
     Fsck(upkeep::Fsck),
     /// Copy everything stored to a backup, while the server runs
@@ -176,6 +180,7 @@ impl ClientVerb {
             Self::Protect(verb) => verb.run(session).await,
             Self::Audit(verb) => verb.run(session).await,
             Self::Auth(verb) => verb.run(session).await,
+            Self::Migrate(verb) => verb.run(session).await,
             Self::Fsck(verb) => verb.run(session).await,
             Self::Backup(verb) => verb.run(session).await,
             Self::Completion(verb) => verb.run(session, whole),

@@ -141,7 +141,8 @@ impl Create {
 }
 
 /// The server says where new repositories go; clients append `/name` (`local://` becomes `local:///name`).
-fn default_namespace(config: &Config, name: &str) -> Result<String, Failure> {
+/// Where the server puts a new repository of this name.
+pub(super) fn default_namespace(config: &Config, name: &str) -> Result<String, Failure> {
     let storage = config.storage_config.as_ref();
     let prefix = storage.and_then(|s| s.default_namespace_prefix.as_deref()).unwrap_or_default();
     if prefix.is_empty() {

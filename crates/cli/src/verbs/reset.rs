@@ -105,7 +105,7 @@ impl Reset {
                 session.output.short_id(&before.commit_id)
             ))
             .await?;
-        client.hard_reset_branch(repository, branch, &to).await.in_repository(repository)?;
+        client.hard_reset_branch(repository, branch, &to, false).await.in_repository(repository)?;
         let after = client.get_branch(repository, branch).await.in_repository(repository)?;
         session.output.outcome(&after, &after.commit_id)?;
         session.output.note(&format!("{} is at {to} now", self.branch));

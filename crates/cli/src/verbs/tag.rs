@@ -111,7 +111,7 @@ impl Create {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let RefUri { repository, reference: name } = &self.tag;
         let reference = self.tag.sibling(&self.at).map_err(|e| Failure::usage(e.to_string()))?;
-        let creation = TagCreation { id: name.clone(), reference };
+        let creation = TagCreation { id: name.clone(), reference, force: false };
         let tag = session.client()?.create_tag(repository, &creation).await.in_repository(repository)?;
         session.output.outcome(&tag, &tag.commit_id)?;
         session.output.note(&format!("tag {} names that commit", self.tag));

@@ -5,7 +5,7 @@
 //! stored until somebody makes a ref to the last of them, and each commit is known by its old id as well.
 
 use super::put::{DataWriter, check_attributes, check_size};
-use crate::address::{acquire, explicit, imported};
+use crate::address::{acquire, explicit, foreign, imported};
 use crate::engine::Engine;
 use crate::journal::Submission;
 use crate::record::{ImportRule, Record};
@@ -20,13 +20,17 @@ use futures::StreamExt;
 use md5::{Digest, Md5};
 use millpond_origin::{Location, Mark, Origin, Seen, SourceKind};
 use millpond_tree::{NewNodes, TreeError};
-use millpond_types::limits::DECLARED_CHECKSUM_BYTES_MAX;
+use millpond_types::limits::{
+    DECLARED_CHECKSUM_BYTES_MAX, OBJECT_PATH_BYTES_MAX, STORAGE_NAMESPACE_BYTES_MAX,
+};
 use millpond_types::{Address, Checksum, CommitId, Content, Entry, ObjectPath, RepositoryName, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Objects that are looked at, and perhaps read, where they are, at a time.
 const LOOKS: usize = 4;
+/// Longest address: a namespace and a path; it may sit in a leaf.
+const ADDRESS_BYTES_MAX: usize = STORAGE_NAMESPACE_BYTES_MAX + OBJECT_PATH_BYTES_MAX;
 /// Bytes of one such read.
 const READ_BYTES: u64 = 1024 * 1024;
 
@@ -87,6 +91,7 @@ impl Engine {
                 Some(object) => {
                     check(&path, &object)?;
                     match &object.stored {
+                        None if object.gone => drop(entries.insert(path, Some(gone(&object)))),
                         Some(stored) => {
                             let entry = Entry {
                                 mtime: object.mtime,
@@ -268,6 +273,10 @@ fn check(path: &ObjectPath, object: &AdoptedObject) -> Result<()> {
         let message = format!("the checksum has more than {DECLARED_CHECKSUM_BYTES_MAX} bytes");
         return Err(Error::new(Kind::TooLarge, message));
     }
+    if object.address.len() > ADDRESS_BYTES_MAX {
+        let message = format!("the address has more than {ADDRESS_BYTES_MAX} bytes");
+        return Err(Error::new(Kind::TooLarge, message));
+    }
     let Some(stored) = &object.stored else { return Ok(()) };
     let differs = match checksum(&object.checksum) {
         md5 @ Checksum::Md5(_) => md5 != stored.0.checksum,
@@ -287,6 +296,19 @@ fn check(path: &ObjectPath, object: &AdoptedObject) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// An object whose bytes are nowhere: reading it tells so, with the place where it was.
+fn gone(object: &AdoptedObject) -> Entry {
+    Entry {
+        content: Content::Declared,
+        size: object.size,
+        mtime: object.mtime,
+        checksum: checksum(&object.checksum),
+        address: acquire(foreign(&object.address)).address(),
+        attributes: Arc::new(object.attributes.clone()),
+        extra: BTreeMap::new(),
+    }
 }
 
 /// Whether an entry here is the object there.

@@ -29,6 +29,7 @@ async fn described(engine: &Engine, bytes: &'static [u8]) -> AdoptedObject {
         checksum: stored.checksum(),
         stored: Some(stored),
         address: String::new(),
+        gone: false,
         mtime: Timestamp(1_500_000_000_000),
         attributes: Attributes {
             content_type: "text/csv".into(),
@@ -254,6 +255,14 @@ async fn only_the_same_bytes_are_linked_where_they_are() {
         assert_eq!((&*info.physical_address, &*info.entry.checksum.to_text()), (address, etag));
         assert_eq!(info.entry.mtime, a.mtime);
     }
+    // One that the other server has lost is known as it was.
+    let lost = AdoptedObject { gone: true, ..there("own/9", &a.checksum) };
+    let lost = tree_of(&engine, TreeId::EMPTY, vec![set(b"lost", &lost)]).await;
+    let lost = adopt(&engine, old(2), record("lost", lost.tree, &[])).await.unwrap().id.to_hex();
+    let info = engine.stat_object(&repo(), &at(&lost), &path(b"lost")).await.unwrap();
+    assert_eq!((info.entry.size, info.entry.checksum.to_text()), (3, a.checksum.clone()));
+    let error = engine.open_object(&repo(), &at(&lost), &path(b"lost")).await.err().unwrap();
+    assert!(error.kind == Kind::Gone && error.message.contains("mem://own/9"), "{error}");
     // One that changes is not served any more.
     place.put("mem://own/5", b"ONE");
     let error = engine.open_object(&repo(), &at(&commit), &path(b"5 in parts")).await.err().unwrap();

@@ -3,6 +3,7 @@
 
 mod history;
 mod liars;
+mod migrate;
 mod overload;
 mod process;
 mod rows;

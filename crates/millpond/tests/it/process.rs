@@ -30,7 +30,12 @@ impl Machine {
 
     /// Runs a command to its end.
     pub fn run(&self, line: &str) -> Output {
-        self.command(line).output().expect("the binary starts")
+        self.run_with(line, &[])
+    }
+
+    /// The same with variables.
+    pub fn run_with(&self, line: &str, variables: &[(&str, &str)]) -> Output {
+        self.command(line).envs(variables.iter().copied()).output().expect("the binary starts")
     }
 
     /// Runs a command that must succeed, and returns its stdout.
