@@ -1,11 +1,14 @@
-"""Data tools on branches and commits: DuckDB's own S3 reader, PyArrow data sets, s3fs, pandas, lakefs-spec."""
+"""Data tools on branches and commits: DuckDB's own S3 reader, PyArrow data sets, s3fs and lakefs-spec, and pandas,
+Polars and DuckDB through both of them."""
 
 import glob
 import hashlib
+import re
 import sysconfig
 
 import duckdb
 import pandas
+import polars
 import pyarrow
 import pyarrow.dataset
 import pyarrow.fs
@@ -125,14 +128,6 @@ def test_duckdb(server, repository, table):
     ) == 4993  # fmt: skip
 
 
-def test_duckdb_through_fsspec(server, repository, table):
-    db = duckdb.connect()
-    db.register_filesystem(server.s3fs())
-    with server.s3fs().open(f"{repository.id}/main/a.parquet", "wb") as file:
-        pyarrow.parquet.write_table(table, file)
-    assert db.execute(f"SELECT max(id) FROM 's3://{repository.id}/main/a.parquet'").fetchone()[0] == 4999
-
-
 def test_s3fs(server, repository, tmp_path):
     fs = server.s3fs()
     root = f"{repository.id}/main"
@@ -165,23 +160,6 @@ def test_s3fs(server, repository, tmp_path):
     assert not fs.exists(f"{root}/d")
     with pytest.raises(FileNotFoundError):
         fs.cat(f"{root}/none")
-
-
-def test_pandas_through_s3fs(server, repository, table):
-    frame = table.to_pandas()
-    options = {
-        "key": ACCESS_KEY_ID,
-        "secret": SECRET_ACCESS_KEY,
-        "endpoint_url": server.url,
-        "client_kwargs": {"region_name": REGION, "verify": server.verify},
-    }
-    for write, read, name in (
-        (frame.to_parquet, pandas.read_parquet, "a.parquet"),
-        (lambda p, **o: frame.to_csv(p, index=False, **o), pandas.read_csv, "a.csv"),
-    ):
-        path = f"s3://{repository.id}/main/{name}"
-        write(path, storage_options=options)
-        assert read(path, storage_options=options).equals(frame), name
 
 
 def test_lakefs_spec(server, repository, tmp_path):
@@ -222,3 +200,100 @@ def test_lakefs_spec_transaction(server, repository):
     assert [b.id for b in repository.branches(show_hidden=True)] == ["main"]
     assert repository.branch("main").get_commit().parents[1:]  # a merge commit
     assert tx.rev_parse("main").id == repository.branch("main").head.id
+
+
+def test_lakefs_spec_second_put_uploads_nothing(http_server, http_repository, tmp_path):
+    fs, main = http_server.lakefs_spec(), f"{http_repository.id}/main"
+    for n in range(5):
+        (tmp_path / "up" / str(n % 2)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "up" / str(n % 2) / f"{n}.bin").write_bytes(b"%d" % n * 1000)
+
+    def uploads():
+        _, _, body = http_server.raw("GET", "/metrics")
+        counted = re.findall(rb'millpond_requests_total{[^}]*operation="uploadObject"[^}]*} (\d+)', body)
+        return sum(map(int, counted))
+
+    before = uploads()
+    fs.put(f"{tmp_path}/up/", f"{main}/up/", recursive=True)
+    assert uploads() == before + 5
+    fs.put(f"{tmp_path}/up/", f"{main}/up/", recursive=True)
+    assert uploads() == before + 5
+    (tmp_path / "up/0/4.bin").write_bytes(b"changed")
+    fs.put(f"{tmp_path}/up/", f"{main}/up/", recursive=True)
+    assert uploads() == before + 6
+    fs.put(f"{tmp_path}/up/", f"{main}/up/", recursive=True, precheck=False)
+    assert uploads() == before + 11
+    assert sorted(fs.ls(f"{main}/up/", detail=False)) == [f"{main}/up/0/", f"{main}/up/1/"]
+    assert len(fs.find(f"{main}/up/")) == 5 and fs.cat(f"{main}/up/0/4.bin") == b"changed"
+    fs.cp(f"{main}/up/0/4.bin", f"{main}/copied.bin")
+    fs.get(f"{main}/up/", f"{tmp_path}/down/", recursive=True)
+    assert (tmp_path / "down/1/3.bin").read_bytes() == b"3" * 1000
+    fs.rm(f"{main}/up/0/4.bin")
+    fs.rm(f"{main}/up/1/", recursive=True)
+    assert {o.path for o in http_repository.branch("main").objects()} == {"copied.bin", "up/0/0.bin", "up/0/2.bin"}
+    assert fs.tail(f"{main}/copied.bin", 3) == b"ged" and fs.modified(f"{main}/copied.bin")
+
+
+def test_lakefs_spec_transaction_verbs(http_server, http_repository):
+    fs = http_server.lakefs_spec()
+    main = http_repository.branch("main")
+    main.object("a").upload(b"1")
+    first = main.commit("base")
+    with fs.transaction(http_repository.id, "main") as tx:
+        fs.pipe(f"{http_repository.id}/{tx.branch.id}/b", b"2")
+        made = tx.commit("b", metadata={"k": "v"})
+        tag = tx.tag(made, "of-b")
+        tx.merge(tx.branch, "main")
+        tx.revert(tx.branch, made)
+    assert tag.get_commit().metadata["k"] == "v"
+    assert [o.path for o in main.objects()] == ["a"]  # merged, then merged again with the revert
+    assert first.id in [c.id for c in main.log()]
+    with pytest.raises(RuntimeError):
+        with fs.transaction(http_repository.id, "main") as tx:
+            fs.pipe(f"{http_repository.id}/{tx.branch.id}/lost", b"3")
+            raise RuntimeError
+    assert [o.path for o in main.objects()] == ["a"]
+
+
+@pytest.mark.parametrize("protocol", ["s3", "lakefs"])
+def test_frames_through_fsspec(server, repository, table, protocol):
+    fs = server.s3fs() if protocol == "s3" else server.lakefs_spec()
+    root = f"{repository.id}/main"
+    options = (
+        {
+            "key": ACCESS_KEY_ID,
+            "secret": SECRET_ACCESS_KEY,
+            "endpoint_url": server.url,
+            "client_kwargs": {"region_name": REGION, "verify": server.verify},
+        }
+        if protocol == "s3"
+        else {"host": server.url, "username": ACCESS_KEY_ID, "password": SECRET_ACCESS_KEY, "verify_ssl": False}
+    )
+    # pandas takes the URL itself.
+    frame = table.to_pandas()
+    frame.to_parquet(f"{protocol}://{root}/pandas.parquet", storage_options=options)
+    frame.to_csv(f"{protocol}://{root}/pandas.csv", index=False, storage_options=options)
+    assert pandas.read_parquet(f"{protocol}://{root}/pandas.parquet", storage_options=options).equals(frame)
+    assert pandas.read_csv(f"{protocol}://{root}/pandas.csv", storage_options=options).equals(frame)
+    # Polars reads and writes files that fsspec opens.
+    polar = polars.from_arrow(table)
+    with fs.open(f"{root}/polars.parquet", "wb") as file:
+        polar.write_parquet(file)
+    with fs.open(f"{root}/polars.csv", "wb") as file:
+        polar.write_csv(file)
+    commit = repository.branch("main").commit("frames").id
+    with fs.open(f"{repository.id}/{commit}/polars.parquet", "rb") as file:
+        assert polars.read_parquet(file).equals(polar)
+    with fs.open(f"{root}/polars.parquet", "rb") as file:
+        only = polars.read_parquet(file, columns=["id", "mass"]).filter(polars.col("mass") > 90)
+    assert only.height == (table["mass"].to_pandas() > 90).sum()
+    with fs.open(f"{root}/polars.csv", "rb") as file:
+        assert polars.read_csv(file).equals(polar)
+    # DuckDB reads and writes through the registered file system.
+    db = duckdb.connect()
+    db.register_filesystem(fs)
+    db.register("penguins", table)
+    counted = db.execute(f"SELECT count(*), sum(mass) FROM '{protocol}://{repository.id}/{commit}/polars.parquet'")
+    assert counted.fetchone() == (5000, sum(table["mass"].to_pylist()))
+    db.execute(f"COPY (SELECT * FROM penguins WHERE id < 10) TO '{protocol}://{root}/duckdb.parquet' (FORMAT parquet)")
+    assert db.execute(f"SELECT max(id) FROM '{protocol}://{root}/duckdb.parquet'").fetchone() == (9,)

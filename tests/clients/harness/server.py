@@ -156,9 +156,13 @@ class Server:
 
     def api(self, method, path, body=None, headers=None):
         """One API call without any client library: (status, headers, body)."""
+        return self.raw(method, "/api/v1" + path, body, {"Authorization": self.basic, **(headers or {})})
+
+    def raw(self, method, path, body=None, headers=None):
+        """One call as it is."""
         connection = self.connection()
         try:
-            connection.request(method, "/api/v1" + path, body, {"Authorization": self.basic, **(headers or {})})
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             return response.status, response.headers, response.read()
         finally:
