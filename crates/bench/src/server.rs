@@ -27,6 +27,8 @@ pub struct Setup {
     pub sources: PathBuf,
     /// The first administrator.
     pub keys: Keys,
+    /// Who sends the requests: the administrator, until somebody else is made.
+    pub caller: Keys,
     /// A command that runs the program it is followed by, as the same process; usually empty.
     pub wrapper: Vec<String>,
 }
@@ -73,13 +75,14 @@ impl Setup {
         let folder = folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?;
         let sources = folder.join("sources");
         std::fs::create_dir_all(&sources).context("make the folder to import from")?;
-        Ok(Self { binary, folder, sources, keys, wrapper: Vec::new() })
+        let caller = keys.clone();
+        Ok(Self { binary, folder, sources, keys, caller, wrapper: Vec::new() })
     }
     /// Another server with data of its own, in a new folder below; it imports from the same place.
     pub fn beside(&self, name: &str) -> Result<Self> {
         let folder = self.folder.join(name);
         std::fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
-        Ok(Self { folder, ..self.clone() })
+        Ok(Self { folder, caller: self.keys.clone(), ..self.clone() })
     }
     /// The server's data directory.
     pub fn data(&self) -> PathBuf {
@@ -133,7 +136,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", setup.binary.display()))?;
-        let site = Site::new(address, setup.keys.clone());
+        let site = Site::new(address, setup.caller.clone());
         Ok(Self { child, site, first_answer: Duration::ZERO })
     }
 

@@ -31,10 +31,6 @@ impl Bench<'_> {
         )
         .await
         .context("create the repository")?;
-        if !may_import(&server, &setup).await? {
-            self.report.note(format!("{name}: not run, this server has no import yet"));
-            return Ok(());
-        }
         let mut measured = import(&server, &setup, self.options.size).await?;
         measured.disk_bytes = Some(OnDisk::of(&setup.data()).total() as i64);
         self.row(name, "objects", self.options.size as f64, measured);
@@ -68,10 +64,6 @@ impl Bench<'_> {
     pub(super) async fn load_by_import(&mut self) -> Result<()> {
         self.make_files()?;
         self.commit_branch(&mut self.connection(), "main").await?;
-        ensure!(
-            may_import(&self.server, &self.setup).await?,
-            "this server has no import yet: use --load copy"
-        );
         let measured = import(&self.server, &self.setup, self.options.size).await?;
         self.row("load-import", "objects", self.options.size as f64, measured);
         Ok(())
@@ -108,21 +100,6 @@ fn start_body(setup: &Setup, folder: &str) -> serde_json::Value {
         "paths": [{"type": "common_prefix", "path": path, "destination": folder}],
         "commit": {"message": "import"},
     })
-}
-
-/// Whether the server takes imports: asks for one of nothing.
-async fn may_import(server: &Server, setup: &Setup) -> Result<bool> {
-    let mut body = start_body(setup, PREFIX);
-    body["paths"] = json!([]);
-    let target = format!("/repositories/{REPOSITORY}/branches/main/import");
-    let mut connection = Connection::new(server.site.address);
-    let answer = connection.exchange(&server.site.api("POST", &target, Some(&body))).await?;
-    if !answer.is_success() {
-        return Ok(false);
-    }
-    let id = text(&answer.json()?, "id")?;
-    wait(server, &mut connection, &target, &id).await?;
-    Ok(true)
 }
 
 /// From the request to the commit.

@@ -4,6 +4,7 @@ mod catalogue;
 mod command_line;
 mod history;
 mod imports;
+mod people;
 mod points;
 mod store;
 mod transfers;
@@ -16,7 +17,7 @@ use crate::machine::Machine;
 use crate::report::{Fact, Report, Row};
 use crate::server::{Server, Setup};
 use crate::sigv4::moment;
-use crate::site::Payload;
+use crate::site::{Payload, Site};
 use crate::wire::{Answer, Connection, Request};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -53,6 +54,9 @@ pub struct Options {
     /// Seconds after which a scenario of many small requests ends.
     #[arg(long, default_value = "4", value_name = "SECONDS")]
     seconds: f64,
+    /// Who sends the requests.
+    #[arg(long, default_value = "admin", value_name = "WHO")]
+    user: User,
     /// Little of everything, to see that each scenario works; the figures mean nothing.
     #[arg(long)]
     tiny: bool,
@@ -62,6 +66,15 @@ pub struct Options {
     /// Keep everything in this folder, which must exist and be empty, instead of a temporary one.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+}
+
+/// Who sends the requests of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum User {
+    /// The administrator, whom no policy binds.
+    Admin,
+    /// A user with three policies through a group and two of its own, denials among them.
+    Rbac,
 }
 
 /// How the repository gets its N objects.
@@ -105,7 +118,8 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
 
 /// The medians (ms) and single figures of some scenarios at one size, by name, with machine and time.
 pub async fn figures(only: Vec<String>, size: u64, load: Load) -> Result<Value> {
-    let options = Options { only, size, load, seconds: 4.0, tiny: false, json: None, data: None };
+    let options =
+        Options { only, size, load, seconds: 4.0, user: User::Admin, tiny: false, json: None, data: None };
     let (report, taken_at) = measure(&options).await?;
     ensure!(report.failures() == 0, "some operations failed:\n{}", report.table());
     let mut figures = report.figures();
@@ -120,10 +134,17 @@ async fn measure(options: &Options) -> Result<(Report, String)> {
     let temporary = tempfile::tempdir().context("make a temporary folder")?;
     let folder = options.data.as_deref().unwrap_or(temporary.path());
     ensure!(!folder.join("data").exists(), "{} is not empty", folder.display());
-    let setup = Setup::new(folder)?;
-    let report = Report::new(Machine::describe(&setup.folder), options.size);
+    let mut setup = Setup::new(folder)?;
+    let mut report = Report::new(Machine::describe(&setup.folder), options.size);
     let sync_ms = sync_ms(&setup.folder)?;
-    let server = Server::start(&setup, "/repositories", 200).await?;
+    let mut server = Server::start(&setup, "/repositories", 200).await?;
+    if options.user == User::Rbac {
+        setup.caller = people::with_five_policies(&server.site).await.context("make the user")?;
+        server.site = Site::new(server.site.address, setup.caller.clone());
+        report.note(
+            "--user rbac: requests of a user with five policies; imports are the administrator's".to_owned(),
+        );
+    }
     let mut bench = Bench {
         options,
         amounts: if options.tiny { Amounts::TINY } else { Amounts::FULL },
