@@ -44,48 +44,165 @@ async fn unknown_endpoints_are_404_json_and_unknown_methods_405() {
     assert!(anonymous(&server, "BREW", "/repositories").await.expect(405).body.is_empty());
 }
 
-#[tokio::test]
-async fn every_operation_that_needs_a_login_refuses_anonymous_callers() {
-    let server = Server::with_repository().await;
-    let document: Value = serde_json::from_str(&millpond_http::openapi_document()).unwrap();
-    let mut checked = 0;
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        for (method, operation) in operations.as_object().unwrap() {
-            if method == "servers" || operation["security"] == serde_json::json!([]) {
-                continue;
-            }
-            let base = if path.starts_with("/millpond") { "/api" } else { "/api/v1" };
-            let filled: Vec<&str> = path
-                .split('/')
-                .map(|segment| match segment {
-                    "{repository}" => "repo",
-                    "{branch}" | "{ref}" | "{leftRef}" | "{rightRef}" | "{sourceRef}" => "main",
-                    "{destinationBranch}" => "main",
-                    _ if segment.starts_with('{') => "1",
-                    _ => segment,
-                })
-                .collect();
-            let required = operation["parameters"].as_array().into_iter().flatten();
-            let query: Vec<String> = required
-                .filter(|p| p["in"] == "query" && p["required"] == true)
-                .map(|p| format!("{}=x", p["name"].as_str().unwrap()))
-                .collect();
-            let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(format!(
-                "{base}{}?{}",
-                filled.join("/"),
-                query.join("&")
-            ));
-            let mut body = String::new();
-            if let Some(json) = operation.pointer("/requestBody/content/application~1json/schema") {
-                request = request.header("content-type", "application/json");
-                body = example(&document, json).to_string();
-            }
-            let answer = server.send(request.body(Body::from(body)).unwrap()).await;
-            assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
-            checked += 1;
+/// An operation as the document describes it, and a request that fits the description.
+struct Described<'d> {
+    document: &'d Value,
+    operation: &'d Value,
+    method: String,
+    /// With base, filled.
+    path: String,
+    /// Query parameters that must be there.
+    query: Vec<(String, String)>,
+    body: Option<Value>,
+}
+
+fn described(document: &Value) -> Vec<Described<'_>> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let base = item["servers"][0]["url"].as_str().unwrap_or("/api/v1");
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "servers") {
+            let filled = path.split('/').map(|segment| if segment.starts_with('{') { "1" } else { segment });
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let required = parameters.filter(|p| p["in"] == "query" && p["required"] == true);
+            let schema = operation.pointer("/requestBody/content/application~1json/schema");
+            all.push(Described {
+                document,
+                operation,
+                method: method.to_uppercase(),
+                path: format!("{base}{}", filled.collect::<Vec<_>>().join("/")),
+                query: required.map(|p| (p["name"].as_str().unwrap().to_owned(), "x".to_owned())).collect(),
+                body: schema.map(|schema| example(document, schema)),
+            });
         }
     }
-    assert!(checked > 100, "only {checked} operations were checked");
+    all
+}
+
+impl Described<'_> {
+    async fn send(
+        &self,
+        server: &Server,
+        query: &[(String, String)],
+        headers: &[(String, String)],
+        body: Option<String>,
+    ) -> Answer {
+        let query = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let mut request =
+            Request::builder().method(self.method.as_str()).uri(format!("{}?{query}", self.path));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        server.send(request.body(body.unwrap_or_default().into()).unwrap()).await
+    }
+
+    /// What does not fit: (what is wrong, query, headers, body).
+    #[allow(clippy::type_complexity)]
+    fn malformed(&self) -> Vec<(String, Vec<(String, String)>, Vec<(String, String)>, Option<String>)> {
+        let json = ("content-type".to_owned(), "application/json".to_owned());
+        let body = self.body.as_ref().map(Value::to_string);
+        let mut all = Vec::new();
+        for parameter in self.operation["parameters"].as_array().into_iter().flatten() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let mut wrong = match schema["type"].as_str().unwrap() {
+                "integer" => vec!["x", "1.5", "99999999999999999999", ""],
+                "boolean" => vec!["maybe", ""],
+                _ if schema["enum"].is_array() => vec!["neither", ""],
+                _ if schema["format"] == "date-time" => vec!["yesterday", ""],
+                _ if schema["pattern"].is_string() => vec!["bytes=x"],
+                _ => vec![],
+            };
+            if schema["type"] == "string" && parameter["allowEmptyValue"] != true {
+                wrong.push("");
+            }
+            let long = "x".repeat(schema["maxLength"].as_u64().map_or(0, |most| most as usize + 1));
+            if !long.is_empty() {
+                wrong.push(&long);
+            }
+            match parameter["in"].as_str().unwrap() {
+                "query" => {
+                    let others: Vec<_> = self.query.iter().filter(|(n, _)| n != name).cloned().collect();
+                    let pair = |value: &str| (name.to_owned(), value.to_owned());
+                    for value in wrong {
+                        let query = [&others[..], &[pair(value)]].concat();
+                        all.push((format!("{name}={value}"), query, vec![json.clone()], body.clone()));
+                    }
+                    if schema["type"] != "array" {
+                        let fitting = if schema["type"] == "integer" { "1" } else { "true" };
+                        let query = [&others[..], &[pair(fitting), pair(fitting)]].concat();
+                        all.push((format!("{name} twice"), query, vec![json.clone()], body.clone()));
+                    }
+                    if parameter["required"] == true {
+                        all.push((format!("no {name}"), others, vec![json.clone()], body.clone()));
+                    }
+                }
+                "header" => {
+                    for value in wrong {
+                        let headers = vec![json.clone(), (name.to_owned(), value.to_owned())];
+                        all.push((format!("{name}: {value}"), self.query.clone(), headers, body.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Some(fitting) = &self.body else { return all };
+        let schema = self.operation.pointer("/requestBody/content/application~1json/schema").unwrap();
+        let mut bodies =
+            vec![("half a body".to_owned(), "{".to_owned()), ("a text".to_owned(), "\"x\"".to_owned())];
+        if self.operation["requestBody"]["required"] == true {
+            bodies.push(("no body".to_owned(), String::new()));
+        }
+        let schema =
+            schema["$ref"].as_str().map_or(schema, |name| self.document.pointer(&name[1..]).unwrap());
+        for (member, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let wrong = if schema["type"] == "string" { 7.into() } else { Value::from("x") };
+            let mut body = fitting.clone();
+            body[member] = wrong;
+            bodies.push((format!("{member} of another kind"), body.to_string()));
+        }
+        for member in schema["required"].as_array().into_iter().flatten() {
+            let mut body = fitting.clone();
+            body.as_object_mut().unwrap().remove(member.as_str().unwrap());
+            bodies.push((format!("no {member}"), body.to_string()));
+        }
+        for (what, body) in bodies {
+            all.push((what, self.query.clone(), vec![json.clone()], Some(body)));
+        }
+        for content_type in ["text/plain", "Application/JSON", "application/problem+json"] {
+            let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+            all.push((content_type.to_owned(), self.query.clone(), headers, body.clone()));
+        }
+        all
+    }
+}
+
+/// API-0.9 to 0.22 on every operation: what does not fit the document is 400, whoever sends it, and no handler sees it.
+#[tokio::test]
+async fn what_does_not_fit_the_document_is_400_everywhere() {
+    let server = Server::empty().await;
+    let document: Value = serde_json::from_str(&millpond_http::openapi_document()).unwrap();
+    let (mut sent, mut passed) = (0, Vec::new());
+    for operation in described(&document) {
+        for (what, query, headers, body) in operation.malformed() {
+            let answer = operation.send(&server, &query, &headers, body).await;
+            sent += 1;
+            let media_type = answer.header("content-type");
+            let told = matches!(
+                media_type,
+                "application/json" | "application/problem+json" | "text/plain; charset=utf-8" | ""
+            );
+            if answer.status != 400 || !told || !answer.header("x-request-id").is_empty() {
+                let (method, path) = (&operation.method, &operation.path);
+                passed.push(format!(
+                    "{method} {path}: {what}: {} {media_type} {}",
+                    answer.status,
+                    answer.text()
+                ));
+            }
+        }
+    }
+    eprintln!("{sent} malformed requests");
+    assert!(passed.is_empty(), "{} of {sent}:\n{}", passed.len(), passed.join("\n"));
+    assert!(sent > 900, "{sent}");
 }
 
 /// The smallest value that fits a schema.
