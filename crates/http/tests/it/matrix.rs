@@ -110,7 +110,20 @@ struct Asked {
     values: BTreeMap<String, String>,
 }
 
+/// The same with the names of things that are not there.
+fn renamed(text: &str, n: usize) -> String {
+    let kinds = ["repo", "user", "group", "policy", "outside"];
+    kinds
+        .iter()
+        .fold(text.to_owned(), |text, kind| text.replace(&format!("{kind}-{n}"), &format!("absent-{n}")))
+}
+
 impl Asked {
+    fn about_nothing(&self, n: usize) -> Self {
+        let body = serde_json::from_str(&renamed(&self.body.to_string(), n)).unwrap();
+        Self { target: renamed(&self.target, n), body, values: BTreeMap::new() }
+    }
+
     /// The resource with its names replaced by what the request says.
     fn fill(&self, resource: &str) -> Vec<String> {
         fn members(value: &Value, way: &[&str]) -> Vec<String> {
@@ -476,6 +489,16 @@ impl Cells {
         let wrong = self.send(row, &asked, Some((&format!("key-{n}"), "not-the-secret"))).await;
         let expired = self.send(row, &asked, with("expired")).await;
         let nobody = self.send(row, &asked, with("nothing")).await;
+        if !row.rights.is_empty() {
+            // Area 33: who may not, does not learn either whether there is such a thing.
+            let missing = asked.about_nothing(n);
+            let answer = self.send(row, &missing, with("nothing")).await;
+            let (found, missed) = (renamed(&nobody.text(), n), answer.text());
+            if (nobody.status, &found) != (answer.status, &missed) {
+                self.failures
+                    .push(format!("{} {}: tells whether it exists: {found} or {missed}", row.id, row.path));
+            }
+        }
         if row.rights.is_empty() {
             // Nothing is needed, or a login.
             let keys_count = !row.anonymous || row.id == "getCurrentUser";

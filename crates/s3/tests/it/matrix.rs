@@ -16,6 +16,7 @@ const CELLS: [&str; 7] =
     ["anonymous", "wrong key", "no policy", "allow", "deny over allow", "other repository", "expired key"];
 
 /// What one operation is asked with.
+#[derive(Clone)]
 struct Asked {
     method: &'static str,
     target: String,
@@ -200,6 +201,19 @@ impl Cells {
         self.refused(name, "expired key", &expired, &["InvalidAccessKeyId"]);
         let nobody = self.by(&asked, "nothing", SECRET).await;
         self.refused(name, "no policy", &nobody, &["AccessDenied"]);
+        // Who may not, does not learn either whether there is such a thing.
+        let renamed = |text: &str| text.replace(repo, &format!("{repo}-missing"));
+        let told = |answer: &Answer| {
+            let id = answer.element("RequestId");
+            (answer.status, answer.text().replace(&id, ""))
+        };
+        let headers = asked.headers.iter().map(|(name, value)| (*name, renamed(value))).collect();
+        let missing = Asked { target: renamed(&asked.target), headers, ..asked.clone() };
+        let missed = told(&self.by(&missing, "nothing", SECRET).await);
+        let (status, text) = told(&nobody);
+        if missed != (status, renamed(&text)) {
+            self.failures.push(format!("{name}: tells whether it exists: {text} or {}", missed.1));
+        }
         let rights = match guard {
             Guard::Rights(rights) => rights,
             Guard::Somewhere(action) => return self.filtered(name, action, &asked).await,
