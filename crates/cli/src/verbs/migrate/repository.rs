@@ -19,7 +19,7 @@ use millpond_client::{
     Repository, RepositoryCreation, TagCreation,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
 /// The key of the repository's metadata.
@@ -288,13 +288,13 @@ async fn refs(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let Route { to, patience, .. } = route;
-    let ours = |id: &str| made.values().any(|made| made.id == id);
+    let ours: HashSet<&str> = made.values().map(|made| made.id.as_str()).collect();
     for (branch, hidden) in &history.branches {
         let Some(target) = made.get(&branch.commit_id) else { continue };
         let there = patience.wait(async || to.get_branch(name, &branch.id).await).await;
         let moved = match there {
             Ok(there) if there.commit_id == target.id => Ok(()),
-            Ok(there) if there.commit_id == state.initial || ours(&there.commit_id) => {
+            Ok(there) if there.commit_id == state.initial || ours.contains(&*there.commit_id) => {
                 to.hard_reset_branch(name, &branch.id, &target.id, true).await
             }
             Ok(_) => {
