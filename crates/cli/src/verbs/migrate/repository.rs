@@ -5,7 +5,7 @@
 
 use super::history::{self, History};
 use super::source::{Patience, is_absent};
-use super::trees::{Progress, Trees};
+use super::trees::{Page, Progress, Trees};
 use super::{Outcome, Route};
 use crate::environment::Stopwatch;
 use crate::exit::Exit;
@@ -24,6 +24,8 @@ use std::pin::pin;
 
 /// The key of the repository's metadata.
 const STATE_KEY: &str = "millpond.migration";
+/// Commits whose changes are read ahead.
+const AHEAD: usize = 8;
 /// Questions at a time.
 const QUESTIONS: usize = 32;
 /// Between two lines of progress where there is no terminal.
@@ -82,27 +84,41 @@ pub async fn take_over(
     let mut made = known_commits(route, &name, &history).await?;
     outcome.commits = history.order.len() as u64;
     let bar = Bar::start(session, &name, history.order.len(), made.len());
-    let mut trees = Trees {
-        route,
-        repository: &from.id,
-        name: &name,
-        storage: &from.storage_namespace,
-        receipts: HashMap::new(),
-    };
-    for id in &history.order {
-        if made.contains_key(id) {
-            continue;
+    let trees = Trees::new(route, &from.id, &name, &from.storage_namespace);
+    let todo = history.order.iter().filter(|id| !made.contains_key(*id));
+    let todo: Vec<&Commit> = todo.filter_map(|id| history.commits.get(id)).collect();
+    let begun = state.at.clone();
+    let (send, mut receive) = tokio::sync::mpsc::channel(AHEAD);
+    // What the next commits change is read while one is made: it depends on the other server only.
+    let reading = async {
+        let send = send;
+        let (trees, begun) = (&trees, begun.as_ref());
+        let pages = futures::stream::iter(todo).map(|commit| async move {
+            let after = begun.filter(|at| at.commit == commit.id).map_or("", |at| &at.after);
+            (commit, trees.page(commit, after).await)
+        });
+        let mut pages = pin!(pages.buffered(AHEAD));
+        while let Some(page) = pages.next().await {
+            if send.send(page).await.is_err() {
+                break;
+            }
         }
-        let Some(commit) = history.commits.get(id) else { continue };
-        let done = commit_of(route, &mut trees, commit, &mut made, &mut state, outcome).await;
-        let done = done.in_repository(&name).map_err(|failure| {
-            failure.hint_if_none("what is done is kept: type the same command again to go on")
-        })?;
-        made.insert(id.clone(), done);
-        outcome.commits_new += 1;
-        bar.step(session, outcome);
-    }
+        Ok(())
+    };
+    let making = async {
+        while let Some((commit, page)) = receive.recv().await {
+            let done = commit_of(route, &trees, commit, page?, &made, &mut state, outcome).await?;
+            made.insert(commit.id.clone(), done);
+            outcome.commits_new += 1;
+            bar.step(session, outcome);
+        }
+        Ok::<_, Error>(())
+    };
+    let done = futures::future::try_join(reading, making).await;
     bar.end();
+    done.in_repository(&name).map_err(|failure| {
+        failure.hint_if_none("what is done is kept: type the same command again to go on")
+    })?;
     refs(route, &name, &history, &made, &state, outcome).await?;
     rules(route, from, &name, outcome).await?;
     compare(route, &from.id, &name, &history, outcome).await?;
@@ -235,9 +251,10 @@ async fn known_commits(
 /// Makes one commit.
 async fn commit_of(
     route: &Route,
-    trees: &mut Trees<'_>,
+    trees: &Trees<'_>,
     commit: &Commit,
-    made: &mut HashMap<String, Made>,
+    first: Page,
+    made: &HashMap<String, Made>,
     state: &mut State,
     outcome: &mut Outcome,
 ) -> Result<Made, Error> {
@@ -260,7 +277,7 @@ async fn commit_of(
     });
     let like: Vec<String> = parents.iter().skip(1).map(|parent| parent.id.clone()).collect();
     let tree = trees
-        .make(commit, progress, &like, outcome, async |progress| {
+        .make(commit, first, progress, &like, outcome, async |progress| {
             state.at = Some(progress.clone());
             save(route, &name, state).await
         })

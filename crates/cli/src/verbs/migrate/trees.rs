@@ -2,19 +2,26 @@
 
 use super::source::{Patience, is_absent};
 use super::{Outcome, Route};
+use crate::environment::Stopwatch;
 use futures::StreamExt;
 use futures::stream;
 use millpond_client::{
     AdoptedChange, AdoptedObject, AdoptedTreeCreation, Body, Commit, DiffQuery, DotDiff, Error, ObjectQuery,
     ObjectStats, PageQuery, PathType,
 };
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Receipts that are kept, so that an object which several commits or paths have is read once.
 const RECEIPTS_MAX: usize = 200_000;
+/// How long one is used: less than the day that it is good for.
+const RECEIPT_USED: Duration = Duration::from_secs(20 * 3600);
+/// After so many objects of a place that this server does not see, it is not asked about others there.
+const OFFERS_MAX: u64 = 200;
 /// From so many paths on, a listing is tried before each is asked for.
 const LIST_FROM: usize = 50;
 /// A listing goes on while at least one in so many objects is wanted.
@@ -32,8 +39,22 @@ pub struct Trees<'a> {
     /// Where the other server keeps its objects.
     pub storage: &'a str,
     /// By physical address.
-    pub receipts: HashMap<String, String>,
+    receipts: RefCell<HashMap<String, Kept>>,
+    /// Where objects lie, how many of them this server was offered, and how many it sees.
+    places: RefCell<HashMap<String, (u64, u64)>>,
+    stopwatch: Stopwatch,
 }
+
+/// A receipt, the checksum of its bytes, and when it was given.
+#[derive(Clone)]
+struct Kept {
+    receipt: String,
+    checksum: String,
+    since: Duration,
+}
+
+/// Paths with what is there, and where the next page begins.
+pub type Page = (Vec<(String, Option<ObjectStats>)>, Option<String>);
 
 /// How far a tree has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -52,19 +73,67 @@ enum Copied {
     Gone,
 }
 
-impl Trees<'_> {
-    /// Makes the tree of a commit. `progress` has the tree to begin with; after each page but the last `save` is told
+impl<'a> Trees<'a> {
+    /// Nothing is known yet.
+    pub fn new(route: &'a Route, repository: &'a str, name: &'a str, storage: &'a str) -> Self {
+        let stopwatch = Stopwatch::start();
+        Self {
+            route,
+            repository,
+            name,
+            storage,
+            receipts: RefCell::default(),
+            places: RefCell::default(),
+            stopwatch,
+        }
+    }
+
+    /// The receipt for what lies at an address.
+    fn known(&self, address: &str) -> Option<Kept> {
+        let kept = self.receipts.borrow().get(address).cloned()?;
+        Some(kept).filter(|kept| self.stopwatch.elapsed().saturating_sub(kept.since) < RECEIPT_USED)
+    }
+
+    /// Where an address is: the other server's own storage, or a folder.
+    fn place<'b>(&self, address: &'b str) -> &'b str {
+        let own = !self.storage.is_empty() && address.starts_with(self.storage);
+        let end = if own { self.storage.len() } else { address.rfind('/').map_or(0, |slash| slash + 1) };
+        &address[..end]
+    }
+
+    /// Whether this server is to be asked if it sees what lies at an address: not where it never saw anything.
+    fn may_stay(&self, address: &str) -> bool {
+        let places = self.places.borrow();
+        let known = places.get(self.place(address));
+        !self.route.copy
+            && !address.is_empty()
+            && known.is_none_or(|(offered, seen)| *seen > 0 || *offered < OFFERS_MAX)
+    }
+
+    fn note_offers(&self, offered: &[(String, String)], missing: &[String]) {
+        let missing: HashSet<&String> = missing.iter().collect();
+        let mut places = self.places.borrow_mut();
+        for (path, address) in offered {
+            let (offers, seen) = places.entry(self.place(address).to_owned()).or_default();
+            *offers += 1;
+            *seen += u64::from(!missing.contains(path));
+        }
+    }
+
+    /// Makes the tree of a commit. `first` is the page behind `progress`, which has the tree to begin with; after each page but the last `save` is told
     /// how far it is. `like` are commits here that may have some of it.
     pub async fn make(
-        &mut self,
+        &self,
         commit: &Commit,
+        first: Page,
         mut progress: Progress,
         like: &[String],
         outcome: &mut Outcome,
         mut save: impl AsyncFnMut(&Progress) -> Result<(), Error>,
     ) -> Result<String, Error> {
+        let mut page = first;
         loop {
-            let (changes, next) = self.page(commit, &progress.after).await?;
+            let (changes, next) = page;
             let mut rest = changes.as_slice();
             while !rest.is_empty() {
                 let mut bytes = 0;
@@ -81,15 +150,12 @@ impl Trees<'_> {
                 Some(next) => progress.after = next,
             }
             save(&progress).await?;
+            page = self.page(commit, &progress.after).await?;
         }
     }
 
     /// A page of what the commit changes of its first parent, or of what a root has.
-    async fn page(
-        &self,
-        commit: &Commit,
-        after: &str,
-    ) -> Result<(Vec<(String, Option<ObjectStats>)>, Option<String>), Error> {
+    pub async fn page(&self, commit: &Commit, after: &str) -> Result<Page, Error> {
         let Route { from, patience, .. } = self.route;
         let page = PageQuery { after: after.to_owned(), ..PageQuery::prefix("") };
         let Some(parent) = commit.parents.first() else {
@@ -158,29 +224,42 @@ impl Trees<'_> {
 
     /// One tree from another: asks what is missing, copies that, and asks again.
     async fn apply(
-        &mut self,
+        &self,
         commit: &Commit,
         base: String,
         changes: Vec<(String, Option<ObjectStats>)>,
         like: &[String],
         outcome: &mut Outcome,
     ) -> Result<String, Error> {
-        let Route { to, patience, copy, .. } = self.route;
+        let Route { to, patience, .. } = self.route;
         let mut objects: HashMap<String, ObjectStats> = HashMap::new();
         let mut described = Vec::new();
         for (path, stats) in changes {
-            let object = stats.as_ref().map(|stats| AdoptedObject {
-                receipt: self.receipts.get(&stats.physical_address).cloned(),
-                physical_address: (!copy).then(|| stats.physical_address.clone()),
-                ..object_of(stats)
+            let object = stats.as_ref().map(|stats| match self.known(&stats.physical_address) {
+                Some(Kept { receipt, checksum, .. }) => {
+                    AdoptedObject { receipt: Some(receipt), checksum, ..object_of(stats) }
+                }
+                None => {
+                    let address =
+                        Some(stats.physical_address.clone()).filter(|address| self.may_stay(address));
+                    AdoptedObject { physical_address: address, ..object_of(stats) }
+                }
             });
             described.push(AdoptedChange { path: path.clone(), object });
             objects.extend(stats.map(|stats| (path, stats)));
         }
         let known = |change: &AdoptedChange| change.object.as_ref().is_none_or(|o| o.receipt.is_some());
+        let offers = |change: &AdoptedChange| {
+            change
+                .object
+                .as_ref()
+                .and_then(|object| object.physical_address.clone())
+                .map(|a| (change.path.clone(), a))
+        };
+        let offered: Vec<(String, String)> = described.iter().filter_map(offers).collect();
         let mut tree = base;
-        let missing = if *copy && like.is_empty() && !described.iter().all(known) {
-            // Nothing can be found here: what is sent at once is asked about once.
+        let missing = if offered.is_empty() && like.is_empty() && !described.iter().all(known) {
+            // Nothing can be found here: it is sent without a question.
             let (known, unknown): (Vec<_>, Vec<_>) = described.into_iter().partition(known);
             described = known;
             unknown.into_iter().map(|change| change.path).collect()
@@ -194,6 +273,9 @@ impl Trees<'_> {
             let made = patience.wait(async || to.adopt_tree(self.name, &creation).await).await?;
             outcome.objects_linked += made.linked;
             tree = made.tree;
+            if like.is_empty() {
+                self.note_offers(&offered, &made.missing);
+            }
             made.missing
         };
         let wanted: Vec<ObjectStats> = missing.iter().filter_map(|path| objects.remove(path)).collect();
@@ -210,10 +292,16 @@ impl Trees<'_> {
                 Copied::Receipt(receipt, bytes, checksum) => {
                     outcome.objects_copied += 1;
                     outcome.bytes_copied += bytes;
-                    if self.receipts.len() >= RECEIPTS_MAX {
-                        self.receipts.clear();
+                    let kept = Kept {
+                        receipt: receipt.clone(),
+                        checksum: checksum.clone(),
+                        since: self.stopwatch.elapsed(),
+                    };
+                    let mut all = self.receipts.borrow_mut();
+                    if all.len() >= RECEIPTS_MAX {
+                        all.clear();
                     }
-                    self.receipts.insert(stats.physical_address.clone(), receipt.clone());
+                    all.insert(stats.physical_address.clone(), kept);
                     AdoptedObject { receipt: Some(receipt), checksum, ..object_of(&stats) }
                 }
             };
