@@ -1,7 +1,7 @@
 //! Who somebody is and what they may do: the face of this crate to requests.
 
 use crate::access::{Access, Because, Explanation};
-use crate::change::{Change, NewUser};
+use crate::change::{Change, NewUser, Told};
 use crate::defaults;
 use crate::error::{Error, Result};
 use crate::mac::Marks;
@@ -168,6 +168,19 @@ impl Auth {
     /// # Errors
     /// [`Error::Invalid`] for given keys that break the rules or belong to another user; [`Error::Store`].
     pub async fn ensure_admin(&self, name: &str, given: Option<(&str, &str)>) -> Result<AdminKeys> {
+        self.ensure_admin_beside(name, given, |_| Batch::default()).await
+    }
+
+    /// The same; if anything changes, what `beside` gives is written in the same batch.
+    ///
+    /// # Errors
+    /// As [`Auth::ensure_admin`].
+    pub async fn ensure_admin_beside(
+        &self,
+        name: &str,
+        given: Option<(&str, &str)>,
+        beside: impl FnOnce(Told) -> Batch,
+    ) -> Result<AdminKeys> {
         let mut change = self.change().await;
         let is_upgrade = change.next().users.contains_key(name) && !change.has_defaults();
         change.ensure_defaults()?;
@@ -183,7 +196,8 @@ impl Auth {
             }
             None => self.find_or_make_admin(&mut change, name),
         };
-        change.commit(Batch::default()).await?;
+        let beside = change.told().map(beside).unwrap_or_default();
+        change.commit(beside).await?;
         Ok(keys)
     }
 

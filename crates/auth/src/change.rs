@@ -68,6 +68,28 @@ pub struct NewKey<'a> {
     pub by: Option<&'a Who>,
 }
 
+/// What a change does, for an audit trail: no secret, nor what is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The number of the change: ascending, no two alike.
+    pub number: u64,
+    /// When it was begun.
+    pub time: Timestamp,
+    /// What it does, in order.
+    pub changes: Vec<ToldChange>,
+}
+
+/// One thing that a change does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldChange {
+    /// It goes, rather than comes or changes.
+    pub is_deletion: bool,
+    /// Kind and name: `user/ada`, `group-policy/readers/ReadAll`, `session/` and a hash.
+    pub on: String,
+    /// The document of a policy; of everything else nothing.
+    pub new: String,
+}
+
 impl Change {
     pub(crate) async fn begin(inner: Arc<Inner>) -> Self {
         let alone = inner.changing.clone().lock_owned().await;
@@ -113,6 +135,36 @@ impl Change {
         };
         let lost = |error: tokio::task::JoinError| Error::Store(KvError::Failed(error.to_string()));
         tokio::spawn(work).await.map_err(lost)?
+    }
+
+    /// What this change does so far; `None`: nothing. When keys were last used is not told.
+    pub fn told(&self) -> Option<Told> {
+        let told = |write: &Write| {
+            let (key, value) = match write {
+                Write::Put(key, value) => (key, Some(value)),
+                Write::Delete(key) => (key, None),
+                Write::DeleteRange(..) => return None,
+            };
+            if key.starts_with(table::USED) {
+                return None;
+            }
+            let policy = value.filter(|_| key.starts_with(table::POLICIES));
+            let new = policy.and_then(|policy| PolicyRecord::decode(policy.clone()).ok());
+            Some(ToldChange {
+                is_deletion: value.is_none(),
+                on: String::from_utf8_lossy(&key[store::PREFIX.len()..]).into_owned(),
+                new: new.map(|policy| policy.document).unwrap_or_default(),
+            })
+        };
+        let changes: Vec<ToldChange> = match &self.resealed {
+            // Every secret is written anew, and none changes.
+            Some(sealer) => {
+                vec![ToldChange { is_deletion: false, on: "master-key".into(), new: sealer.key_id() }]
+            }
+            None => self.writes.iter().filter_map(told).collect(),
+        };
+        let number = self.next.generation + 1;
+        (!changes.is_empty()).then_some(Told { number, time: self.now, changes })
     }
 
     /// What seals what this change writes.

@@ -29,7 +29,7 @@ mod vouch;
 
 pub use access::{Access, Because, Explanation};
 pub use auth::{AdminKeys, Auth, Credential, Who, sealed_with};
-pub use change::{Change, NewKey, NewUser};
+pub use change::{Change, NewKey, NewUser, Told, ToldChange};
 pub use defaults::{ADMINS, AclLevel, acl_policy};
 pub use directory::{Acl, GroupInfo, KeyInfo, Page, PolicyInfo, UserInfo};
 pub use error::{Error, Result};

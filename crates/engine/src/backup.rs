@@ -218,9 +218,11 @@ impl Engine {
         let state = job.begin(&*self.random, self.clock.now()).await?;
         // Tables change at checkpoints only: without one, they and the journal up to `next` are one state.
         let no_checkpoint = self.checkpointing.lock().await;
+        // A note that goes into the journal behind `next` would be in neither.
+        let no_note = self.notes.lock().await;
         let next = self.journal.capture(|next, _| next).await?;
         let state = job.metadata(state, next).await?;
-        drop(no_checkpoint);
+        drop((no_checkpoint, no_note));
         job.finish(state).await
     }
 

@@ -91,6 +91,8 @@ pub struct Engine {
     pub(crate) deletions: crate::deletions::Deletions,
     /// What was refused and is not noted yet.
     pub(crate) refusals: crate::audit::Refusals,
+    /// Held by whoever takes in notes of changes beside the engine's.
+    pub(crate) notes: tokio::sync::Mutex<()>,
     cache: Arc<NodeCache>,
     this: Weak<Engine>,
 }
@@ -194,11 +196,13 @@ impl Engine {
                 reads: crate::verbs::Reads::default(),
                 deletions: crate::deletions::Deletions::default(),
                 refusals: Default::default(),
+                notes: Default::default(),
                 idempotency,
                 cache,
                 this: this.clone(),
             }
         });
+        engine.take_in_notes().await;
         Ok(engine)
     }
 
@@ -208,6 +212,7 @@ impl Engine {
         // First, so that an import whose step waits for a full disk is told that nobody waits any more.
         self.journal.close();
         self.write_refusals();
+        self.take_in_notes().await;
         self.rest_imports().await;
         self.checkpoint().await
     }
@@ -236,9 +241,8 @@ impl Engine {
             actor: actor.name.clone(),
             request_id: actor.request_id.clone(),
             verb: verb.to_owned(),
-            idempotency: None,
             address: actor.address,
-            refusal: None,
+            ..Context::default()
         }
     }
 

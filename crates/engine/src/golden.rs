@@ -7,8 +7,8 @@ use crate::jobs::{Job, JobEnd, JobKind, Made};
 use crate::manifest::{Manifest, Part};
 use crate::nodes::{Location, PackIndex};
 use crate::record::{
-    CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress, ImportRule, Record,
-    Refusal, Row, StoredPart,
+    Beside, BesideChange, CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress,
+    ImportRule, Record, Refusal, Row, StoredPart,
 };
 use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
@@ -429,6 +429,11 @@ fn journal_rows_of_version_2() {
     lines.push(("an address and a refusal", Bytes::from(Row::encode(3, &[16; 32], &group))));
     let newest = records_of_version_2();
     lines.extend(newest.iter().map(|(what, record)| (*what, encode(record))));
+    let change =
+        |is_deletion, on: &str, new: &str| BesideChange { is_deletion, on: on.into(), new: new.into() };
+    let changes = vec![change(false, "policy/p", "{}"), change(true, "user/eve", "")];
+    let beside = Context { beside: Some(Beside { number: 300, changes }), ..context(None) };
+    lines.push(("changes beside the engine's", Bytes::from(Row::encode(3, &[16; 32], &[(&beside, &[])]))));
     let records: Vec<_> = records.iter().chain(&imports).chain(&later).chain(&newest).collect();
     for (what, bytes) in golden("journal-v2", &lines) {
         let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -587,6 +592,7 @@ fn keys_of_version_1() {
         ("audit repository", keys::audit_repository(300)),
         ("blob audit", blob(keys::audit_segment_blob(258, &[0xab; 32]))),
         ("job", keys::job(300, "4pe0ofvqf7vvvvvvvvvg")),
+        ("audit note", keys::note(300)),
     ];
     golden("keys-v1", &lines);
 }

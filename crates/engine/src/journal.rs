@@ -372,12 +372,14 @@ impl Committer {
         let hash: [u8; 32] = Sha256::digest(&row).into();
         let bytes = row.len();
         let key = keys::journal(self.next);
+        let notes = group.iter().filter_map(|(submission, _)| submission.context.beside.as_ref());
+        let taken_in = notes.map(|beside| Write::Delete(keys::note(beside.number)));
         let batch = Batch {
             preconditions: vec![
                 (key.clone(), Expect::Absent),
                 (keys::EPOCH.into(), Expect::Value(self.epoch.to_be_bytes().to_vec().into())),
             ],
-            writes: vec![Write::Put(key, row.into())],
+            writes: std::iter::once(Write::Put(key, row.into())).chain(taken_in).collect(),
         };
         let mut patience = self.patience();
         loop {

@@ -23,6 +23,8 @@ pub const AUDIT: &[u8] = b"m/audit";
 pub const AUDIT_SEGMENTS: &[u8] = b"h/";
 /// The names of repositories that are or were.
 pub const AUDIT_REPOSITORIES: &[u8] = b"g/";
+/// Notes of changes beside the engine's that are not in the journal yet.
+pub const NOTES: &[u8] = b"n/";
 /// All journal rows.
 pub const JOURNAL: &[u8] = b"j/";
 /// All repositories.
@@ -175,6 +177,11 @@ pub fn audit_segment(first: u64) -> Bytes {
 pub fn audit_segment_first(key: &[u8]) -> u64 {
     let number = key.get(AUDIT_SEGMENTS.len()..).and_then(|number| number.try_into().ok());
     number.map_or(0, |number| !u64::from_be_bytes(number))
+}
+
+/// The note of the change beside the engine's with this number.
+pub fn note(number: u64) -> Bytes {
+    join(NOTES, &[&number.to_be_bytes()])
 }
 
 /// The name of a repository that is or was.

@@ -40,6 +40,7 @@ mod watch;
 pub use api::*;
 pub use audit::{
     AuditChange, AuditEvent, AuditFault, AuditPage, AuditPlace, AuditProof, AuditQuery, Begun, Reason,
+    audit_note,
 };
 pub use backup::{BackupReport, Stores, backup, restore, verify_backup};
 pub use engine::{Engine, Options};

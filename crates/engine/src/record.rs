@@ -37,6 +37,28 @@ pub struct Context {
     pub address: Option<IpAddr>,
     /// Nothing was done, since the principal may not. Then there are no records.
     pub refusal: Option<Refusal>,
+    /// What was done is not the engine's. Then there are no records either.
+    pub beside: Option<Beside>,
+}
+
+/// A change of what somebody else keeps in the metadata store (users, policies), as the trail tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Of all such changes; ascending, no two alike.
+    pub number: u64,
+    /// What it changed.
+    pub changes: Vec<BesideChange>,
+}
+
+/// One thing of a change beside the engine's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BesideChange {
+    /// It is gone, rather than made or changed.
+    pub is_deletion: bool,
+    /// What: `user/ada`, `group-policy/readers/ReadAll`.
+    pub on: String,
+    /// What it says now, where that is for everybody to read; else empty.
+    pub new: String,
 }
 
 /// What somebody wanted to act on who may not.
@@ -475,23 +497,36 @@ impl Context {
             Some(i) => w.u8(1).raw(&i.scope).raw(&i.fingerprint).bytes(&i.result),
         };
         // Length-prefixed, so that a later version can add fields at its end.
-        match (self.address, &self.refusal) {
-            (None, None) => w.bytes(&[]),
-            (Some(IpAddr::V4(v4)), None) => w.uint(5).u8(4).raw(&v4.octets()),
-            (address, refusal) => {
-                let mut tail = Writer::new();
-                match address {
-                    None => tail.u8(0),
-                    Some(IpAddr::V4(v4)) => tail.u8(4).raw(&v4.octets()),
-                    Some(IpAddr::V6(v6)) => tail.u8(6).raw(&v6.octets()),
-                };
-                if let Some(refusal) = refusal {
-                    tail.u8(1).text(&refusal.resource).text(&refusal.repository).text(&refusal.reference);
-                    tail.bytes(&refusal.path).uint(refusal.count);
-                }
-                w.bytes(&tail.finish())
-            }
+        match (self.address, &self.refusal, &self.beside) {
+            (None, None, None) => w.bytes(&[]),
+            (Some(IpAddr::V4(v4)), None, None) => w.uint(5).u8(4).raw(&v4.octets()),
+            _ => w.bytes(&self.tail()),
         };
+    }
+    fn tail(&self) -> Vec<u8> {
+        let mut tail = Writer::new();
+        match self.address {
+            None => tail.u8(0),
+            Some(IpAddr::V4(v4)) => tail.u8(4).raw(&v4.octets()),
+            Some(IpAddr::V6(v6)) => tail.u8(6).raw(&v6.octets()),
+        };
+        match &self.refusal {
+            Some(refusal) => {
+                tail.u8(1).text(&refusal.resource).text(&refusal.repository).text(&refusal.reference);
+                tail.bytes(&refusal.path).uint(refusal.count);
+            }
+            None if self.beside.is_some() => {
+                tail.u8(0);
+            }
+            None => {}
+        }
+        if let Some(beside) = &self.beside {
+            tail.u8(1).uint(beside.number).uint(beside.changes.len() as u64);
+            for change in &beside.changes {
+                tail.u8(u8::from(change.is_deletion)).text(&change.on).text(&change.new);
+            }
+        }
+        tail.finish()
     }
     fn decode(r: &mut Reader, version: u8) -> Result<Self, DecodeError> {
         let mut context = Self {
@@ -506,6 +541,7 @@ impl Context {
             },
             address: None,
             refusal: None,
+            beside: None,
         };
         let mut tail = Reader::new(if version > 1 { r.bytes()? } else { Bytes::new() });
         if !tail.is_empty() {
@@ -524,6 +560,14 @@ impl Context {
                 path: tail.bytes()?,
                 count: tail.uint()?,
             });
+        }
+        if !tail.is_empty() && take_flag(&mut tail)? {
+            let mut beside = Beside { number: tail.uint()?, changes: Vec::new() };
+            for _ in 0..tail.uint()? {
+                let is_deletion = take_flag(&mut tail)?;
+                beside.changes.push(BesideChange { is_deletion, on: tail.text()?, new: tail.text()? });
+            }
+            context.beside = Some(beside);
         }
         Ok(context)
     }

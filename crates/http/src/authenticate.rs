@@ -46,6 +46,14 @@ pub async fn principal(service: &Service, head: &Parts) -> Handled<Option<Princi
     checked.map(Some).map_err(refusal)
 }
 
+/// The access key that a request says it comes with; empty: none.
+pub fn claimed(headers: &HeaderMap) -> String {
+    match credentials(headers) {
+        Credentials::Key(id, _) => id,
+        _ => String::new(),
+    }
+}
+
 /// Only a failure of our own shows through; everything else is one and the same refusal.
 pub fn refusal(error: Error) -> Refusal {
     match error.kind {

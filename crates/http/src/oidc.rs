@@ -50,7 +50,7 @@ pub async fn callback(call: Call) -> Handled {
     };
     let secure = call.options.secure_cookies;
     let kept = cookie(&call.headers, attempt_cookie(secure));
-    let mut response = match call.service.complete_at_provider(kept, &answer, call.caller.address).await {
+    let mut response = match call.service.complete_at_provider(&call.caller, kept, &answer).await {
         Ok(session) => {
             tracing::info!(user = session.user, "signed in through the provider");
             let mut response = json::empty(StatusCode::SEE_OTHER);

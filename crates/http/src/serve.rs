@@ -122,11 +122,15 @@ impl Server {
         principal: Handled<Option<Principal>>,
         request_id: String,
     ) -> Handled {
-        let principal = principal?;
-        if principal.is_none() && !operation.guard.is_anonymous() {
-            return Err(Refusal::unauthenticated());
-        }
         let address = parts.extensions.get().map(|&ClientAddress(address)| address);
+        let principal = match principal {
+            Ok(None) if !operation.guard.is_anonymous() => Err(Refusal::unauthenticated()),
+            principal => principal,
+        };
+        let refused = |_: &Refusal| {
+            self.service.note_unknown(&authenticate::claimed(&parts.headers), address);
+        };
+        let principal = principal.inspect_err(refused)?;
         let idempotency_key = input.idempotency_key.clone();
         let caller = Caller { principal, request_id, idempotency_key, address };
         let call =

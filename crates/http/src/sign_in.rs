@@ -12,7 +12,9 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use millpond_service::{self as service, Document, Principal, SecretKey, Service, SignedIn, limits};
+use millpond_service::{
+    self as service, Caller, ClientAddress, Document, Principal, SecretKey, Service, SignedIn, limits,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,7 +28,7 @@ const FORM_BYTES_MAX: usize = 1024;
 pub async fn login(mut call: Call) -> Handled {
     let body: LoginInformation = call.message_or_default()?;
     let secret = SecretKey::new(body.secret_access_key);
-    let signed_in = call.service.sign_in(&body.access_key_id, &secret).await;
+    let signed_in = call.service.sign_in(&call.caller, &body.access_key_id, &secret).await;
     let signed_in = signed_in.map_err(authenticate::refusal)?;
     let answer = AuthenticationToken {
         token: signed_in.token.expose().to_owned(),
@@ -59,7 +61,7 @@ pub fn keep_nowhere(response: &mut Response) {
 /// `/logout`, any method: ends the session, takes the cookie away and goes to the login page (API-0.6).
 pub async fn logout(service: &Service, head: Parts, secure: bool) -> Response {
     let done = match require_own_page(&head.headers, &head.uri) {
-        Ok(()) => revoke(service, &head.headers).await,
+        Ok(()) => revoke(service, &stranger(service, &head), &head.headers).await,
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = done {
@@ -73,17 +75,23 @@ pub async fn logout(service: &Service, head: Parts, secure: bool) -> Response {
 
 /// `POST /auth/logout` of our own API: the same for programs.
 pub async fn sign_out(call: Call) -> Handled {
-    revoke(&call.service, &call.headers).await?;
+    revoke(&call.service, &call.caller, &call.headers).await?;
     let mut response = json::empty(StatusCode::NO_CONTENT);
     set_cookie(&mut response, COOKIE, "", 0, call.options.secure_cookies);
     Ok(response)
 }
 
+/// Whoever sends a request to a page, about whom nothing is known yet.
+fn stranger(service: &Service, head: &Parts) -> Caller {
+    let address = head.extensions.get().map(|&ClientAddress(address)| address);
+    Caller { principal: None, request_id: service.new_request_id(), idempotency_key: None, address }
+}
+
 /// What the request was sent with is worth nothing from now on, unless it is a key.
-async fn revoke(service: &Service, headers: &HeaderMap) -> Handled<()> {
+async fn revoke(service: &Service, caller: &Caller, headers: &HeaderMap) -> Handled<()> {
     match credentials(headers) {
-        Credentials::Session(session) => Ok(service.sign_out(Some(&session), None).await?),
-        Credentials::Token(token) => Ok(service.sign_out(None, Some(&token)).await?),
+        Credentials::Session(session) => Ok(service.sign_out(caller, Some(&session), None).await?),
+        Credentials::Token(token) => Ok(service.sign_out(caller, None, Some(&token)).await?),
         Credentials::Nobody | Credentials::Key(..) | Credentials::Unreadable => Ok(()),
     }
 }
@@ -109,7 +117,7 @@ pub async fn link(service: &Service, request: Request, secure: bool) -> Handled 
             let Some(token) = std::str::from_utf8(&form).ok().and_then(token) else {
                 return Ok(page::link_over());
             };
-            match service.redeem_link(&token).await {
+            match service.redeem_link(&stranger(service, &head), &token).await {
                 Ok(signed_in) => {
                     let mut response = json::empty(StatusCode::SEE_OTHER);
                     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));

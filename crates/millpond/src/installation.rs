@@ -14,10 +14,11 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use millpond_auth::{AdminKeys, Auth, Sealer};
 use millpond_blob::{Blobs, LocalBlobs};
-use millpond_engine::Engine;
+use millpond_engine::{Actor, Engine};
 use millpond_kv::{Batch, Expect, Kv, KvError, LocalKv, Write};
 use millpond_oidc::RelyingParty;
 use millpond_origin::LocalFolders;
+use millpond_service::audit::audit_note;
 use millpond_service::{Random, Service};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -85,8 +86,13 @@ impl Installation {
         let auth = Arc::new(auth.with_context(|| {
             format!("is {} the master key of this data directory?", config.master_key_file.display())
         })?);
+        // Nobody asked for it but whoever started the server.
+        let note = |told| audit_note(told, &Actor::default(), "set-up-administrator");
         let given = config.admin.as_ref().map(|(id, secret)| (id.as_str(), secret.as_str()));
-        let keys = auth.ensure_admin(ADMINISTRATOR, given).await.context("set up the administrator's key")?;
+        let keys = auth
+            .ensure_admin_beside(ADMINISTRATOR, given, note)
+            .await
+            .context("set up the administrator's key")?;
         let id = installation_id(&*kv, &OsRandom).await.context("find the id of the installation")?;
         let options = millpond_engine::Options { origin: Arc::new(origin(config)), ..Default::default() };
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await;

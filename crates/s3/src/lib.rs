@@ -153,9 +153,12 @@ async fn serve(call: &mut Call, source: Source, operation: &mut Option<Operation
 async fn authenticate(call: &mut Call) -> S3Result<(auth::PayloadMode, auth::ChunkSigner)> {
     let claim = auth::claim(&call.parts, &call.query, call.service.now())?;
     let Some((secret, principal)) = call.service.signing_key(claim.access_key_id).await? else {
+        call.service.note_unknown(claim.access_key_id, call.caller.address);
         return Err(S3Error::new(403, "InvalidAccessKeyId", "the access key id does not exist here"));
     };
-    let signer = claim.verify(&secret, &call.signing_keys, &call.parts, &call.query)?;
+    let signer = claim.verify(&secret, &call.signing_keys, &call.parts, &call.query);
+    let signer =
+        signer.inspect_err(|_| call.service.note_unknown(claim.access_key_id, call.caller.address))?;
     let (payload, presigned) = (claim.payload, claim.presigned);
     call.caller.principal = Some(principal);
     if presigned {

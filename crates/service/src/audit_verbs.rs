@@ -1,8 +1,8 @@
-//! The audit trail: who did what; and noting what was refused.
+//! The audit trail: who did what; noting what was refused, and what was done to users, groups, policies and keys.
 
-use crate::gate::{Caller, Service};
-use millpond_auth::{Action, Resource};
-use millpond_engine::record::Refusal;
+use crate::gate::{Caller, Principal, Service, auth_error};
+use millpond_auth::{Action, Batch, Change, Resource, Told};
+use millpond_engine::record::{Beside, BesideChange, Refusal};
 use millpond_engine::{Actor, AuditPage, AuditProof, AuditQuery, Result};
 use std::net::IpAddr;
 
@@ -27,14 +27,17 @@ impl Service {
         Ok(async move { p.engine.verify_audit(known).await })
     }
 
+    /// Commits a change of users, groups, policies, keys or sessions together with what the trail tells of it.
+    pub(crate) async fn commit_noted(&self, actor: &Actor, verb: &str, change: Change) -> Result<()> {
+        let note = change.told().map(|told| audit_note(told, actor, verb)).unwrap_or_default();
+        change.commit(note).await.map_err(auth_error)?;
+        self.engine.take_in_notes_soon();
+        Ok(())
+    }
+
     /// Notes that a known principal may not do something.
     pub(crate) fn note_denied(&self, caller: &Caller, action: Action, resource: Resource<'_>) {
-        let actor = Actor {
-            name: caller.principal.as_ref().map(|principal| principal.name().to_owned()).unwrap_or_default(),
-            request_id: caller.request_id.clone(),
-            address: caller.address,
-            ..Actor::default()
-        };
+        let actor = caller.actor(caller.principal.as_ref().map_or("", Principal::name));
         let mut refusal = Refusal { resource: resource.to_string(), ..Refusal::default() };
         match resource {
             Resource::Repository(repo) => refusal.repository = repo.to_string(),
@@ -49,11 +52,22 @@ impl Service {
         self.engine.note_refusal(&actor, action.name(), refusal);
     }
 
-    /// Notes that somebody could not show who he is: `key` is the id that he named, if any.
-    pub(crate) fn note_unknown(&self, key: &str, address: Option<IpAddr>) {
+    /// Notes that somebody could not show who he is: `key` is the id or name that he gave, if any.
+    pub fn note_unknown(&self, key: &str, address: Option<IpAddr>) {
         let actor = Actor { address, ..Actor::default() };
         // Ids are chosen by whoever asks.
         let key: String = key.chars().take(128).collect();
         self.engine.note_refusal(&actor, "authenticate", Refusal { resource: key, ..Refusal::default() });
+    }
+}
+
+/// What belongs into the batch of a change, so that the trail tells of it.
+pub fn audit_note(told: Told, actor: &Actor, verb: &str) -> Batch {
+    let changes = told.changes.into_iter();
+    let changes = changes.map(|it| BesideChange { is_deletion: it.is_deletion, on: it.on, new: it.new });
+    let beside = Beside { number: told.number, changes: changes.collect() };
+    Batch {
+        preconditions: Vec::new(),
+        writes: vec![millpond_engine::audit_note(actor, verb, told.time, beside)],
     }
 }

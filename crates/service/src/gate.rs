@@ -39,6 +39,18 @@ pub struct Caller {
     pub address: Option<IpAddr>,
 }
 
+impl Caller {
+    /// Whom to write down for what this request does.
+    pub(crate) fn actor(&self, name: &str) -> Actor {
+        Actor {
+            name: name.to_owned(),
+            request_id: self.request_id.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            address: self.address,
+        }
+    }
+}
+
 /// Put on every request by the listener: the client's address, with trusted proxies taken into account.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
@@ -133,8 +145,7 @@ impl Service {
 
     /// Checks an access key and its secret in constant time.
     pub async fn authenticate_key(&self, access_key_id: &str, secret: &str) -> Result<Principal> {
-        let checked = self.auth.check(access_key_id, secret).map_err(auth_error);
-        Ok(Principal { who: checked.inspect_err(|_| self.note_unknown(access_key_id, None))? })
+        Ok(Principal { who: self.auth.check(access_key_id, secret).map_err(auth_error)? })
     }
 
     /// Checks a signed token.
@@ -198,7 +209,8 @@ impl Service {
             return Err(Error::new(Kind::Unauthenticated, "authentication is required"));
         };
         let at = Circumstances { source_ip: caller.address };
-        self.auth.access(&principal.who, at).map_err(auth_error)
+        let access = self.auth.access(&principal.who, at);
+        access.inspect_err(|_| self.note_unknown(principal.name(), caller.address)).map_err(auth_error)
     }
 
     /// What a request that goes on for long asks again and again.
@@ -210,13 +222,7 @@ impl Service {
     }
 
     fn permitted(&self, caller: &Caller, permit: &Permit) -> Permitted {
-        let actor = Actor {
-            name: permit.user().to_owned(),
-            request_id: caller.request_id.clone(),
-            idempotency_key: caller.idempotency_key.clone(),
-            address: caller.address,
-        };
-        Permitted { engine: self.engine.clone(), actor }
+        Permitted { engine: self.engine.clone(), actor: caller.actor(permit.user()) }
     }
 }
 

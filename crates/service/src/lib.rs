@@ -26,6 +26,7 @@ mod uploads;
 pub use adoption::ContentUpload;
 /// The audit trail as the engine gives it.
 pub mod audit {
+    pub use crate::audit_verbs::audit_note;
     pub use millpond_engine::{
         AuditChange, AuditEvent, AuditFault, AuditPage, AuditPlace, AuditProof, AuditQuery, Begun, Reason,
     };

@@ -5,8 +5,8 @@
 
 use crate::gate::{Caller, Service, auth_error};
 use millpond_auth::{
-    Acl, AclLevel, Action, Batch, Change, Circumstances, Credential, Document, Explanation, GroupInfo,
-    KeyInfo, NewKey, NewUser, Page as Part, PolicyInfo, Resource, UserInfo, acl_policy,
+    Acl, AclLevel, Action, Change, Circumstances, Credential, Document, Explanation, GroupInfo, KeyInfo,
+    NewKey, NewUser, Page as Part, PolicyInfo, Resource, UserInfo, acl_policy,
 };
 use millpond_engine::{Error, Kind, Page, PageRequest, Result};
 use std::net::IpAddr;
@@ -53,9 +53,10 @@ impl Service {
     ) -> Result<T> {
         self.permit(caller, needs)?;
         let mut change = self.auth.change().await;
-        self.permit(caller, needs)?;
+        let p = self.permit(caller, needs)?;
         let done = how(&mut change).map_err(auth_error)?;
-        change.commit(Batch::default()).await.map_err(auth_error)?;
+        let (action, _) = needs.first().expect("a verb needs something");
+        self.commit_noted(&p.actor, action.name(), change).await?;
         Ok(done)
     }
 

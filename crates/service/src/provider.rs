@@ -1,13 +1,12 @@
 //! Sign-in through a provider: who proved there who he is gets a session here (`docs/design/oidc.md`).
 
-use crate::gate::{Service, auth_error};
+use crate::gate::{Caller, Service, auth_error};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use millpond_auth::{Batch, Secret, Vouched};
+use millpond_auth::{Secret, Vouched};
 use millpond_engine::{Error, Kind};
 use millpond_oidc::{ATTEMPT_BYTES, Answer, Attempt, Error as ProviderError, Identity, RelyingParty};
 use millpond_types::limits::OIDC_SESSION_SECONDS;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// What attempts are marked for, so that a browser brings back none but ours.
@@ -84,34 +83,39 @@ impl Service {
     }
 
     /// Completes what [`begin_at_provider`](Self::begin_at_provider) began, with what the browser kept and what it
-    /// brings back. User, groups and session are written as one. `address`: where it comes from.
+    /// brings back. User, groups and session are written as one. `caller`: the request that brings it.
     ///
     /// # Errors
     /// [`NotSignedIn`].
     pub async fn complete_at_provider(
         &self,
+        caller: &Caller,
         kept: Option<&str>,
         answer: &Answer,
-        address: Option<IpAddr>,
     ) -> Result<ProviderSession, NotSignedIn> {
-        let done = self.complete(kept, answer).await;
+        let done = self.complete(caller, kept, answer).await;
         match &done {
-            Err(NotSignedIn::Stranger(principal, _)) => self.note_unknown(principal, address),
+            Err(NotSignedIn::Stranger(principal, _)) => self.note_unknown(principal, caller.address),
             Err(NotSignedIn::There(ProviderError::Token(_) | ProviderError::NotAllowed(_))) => {
-                self.note_unknown("oidc", address);
+                self.note_unknown("oidc", caller.address);
             }
             _ => {}
         }
         done
     }
 
-    async fn complete(&self, kept: Option<&str>, answer: &Answer) -> Result<ProviderSession, NotSignedIn> {
+    async fn complete(
+        &self,
+        caller: &Caller,
+        kept: Option<&str>,
+        answer: &Answer,
+    ) -> Result<ProviderSession, NotSignedIn> {
         let provider = self.provider.as_ref().ok_or(NotSignedIn::NoProvider)?;
         let attempt = kept.and_then(|kept| self.attempt(kept)).ok_or_else(|| {
             ProviderError::Refused("this browser has begun none, or too long ago".to_owned())
         })?;
         let identity = provider.party.complete(&attempt, answer).await?;
-        self.let_in(&identity, provider.create_users).await
+        self.let_in(caller, &identity, provider.create_users).await
     }
 
     fn attempt(&self, kept: &str) -> Option<Attempt> {
@@ -121,7 +125,12 @@ impl Service {
             .then(|| Attempt::from_bytes(attempt))
     }
 
-    async fn let_in(&self, identity: &Identity, may_create: bool) -> Result<ProviderSession, NotSignedIn> {
+    async fn let_in(
+        &self,
+        caller: &Caller,
+        identity: &Identity,
+        may_create: bool,
+    ) -> Result<ProviderSession, NotSignedIn> {
         let vouched = Vouched {
             source: "oidc",
             principal: &identity.principal,
@@ -148,7 +157,8 @@ impl Service {
         let failed = |error| NotSignedIn::Here(auth_error(error));
         let lasts = Duration::from_secs(OIDC_SESSION_SECONDS);
         let (token, _) = change.open_session(&who, lasts).map_err(failed)?;
-        change.commit(Batch::default()).await.map_err(failed)?;
+        let noted = self.commit_noted(&caller.actor(who.user()), "sign-in", change).await;
+        noted.map_err(NotSignedIn::Here)?;
         Ok(ProviderSession { user: who.user().to_owned(), token, seconds: OIDC_SESSION_SECONDS })
     }
 }

@@ -4,7 +4,7 @@
 //! access key that asked for them, and are held to its limits.
 
 use crate::gate::{Caller, Principal, Service, auth_error};
-use millpond_auth::{Action, Batch, Change, Credential, Document, NewKey, Resource, Secret, Who};
+use millpond_auth::{Action, Change, Credential, Document, NewKey, Resource, Secret, Who};
 use millpond_engine::{Error, Kind, Result};
 use millpond_types::Timestamp;
 use millpond_types::limits::{
@@ -49,7 +49,7 @@ pub struct ShortLivedKey {
 
 impl Service {
     /// Signs in by access key and secret, or by user name and password where there is no such key (API-2.13).
-    pub async fn sign_in(&self, name: &str, secret: &Secret) -> Result<SignedIn> {
+    pub async fn sign_in(&self, caller: &Caller, name: &str, secret: &Secret) -> Result<SignedIn> {
         let who = if name.is_empty() || secret.expose().is_empty() {
             Err(millpond_auth::Error::Refused)
         } else if self.auth.lookup(name).is_some() {
@@ -57,21 +57,22 @@ impl Service {
         } else {
             self.auth.check_password(name, secret).await
         };
-        let who = who.map_err(auth_error)?;
-        self.begin_session(self.auth.change().await, &who).await
+        let who = who.inspect_err(|_| self.note_unknown(name, caller.address)).map_err(auth_error)?;
+        self.begin_session(caller, self.auth.change().await, &who).await
     }
 
     /// Signs in by a one-time link, which nobody else is signed in by afterwards.
-    pub async fn redeem_link(&self, token: &str) -> Result<SignedIn> {
+    pub async fn redeem_link(&self, caller: &Caller, token: &str) -> Result<SignedIn> {
         let mut change = self.auth.change().await;
-        let who = change.redeem_link(token).map_err(auth_error)?;
-        self.begin_session(change, &who).await
+        let who = change.redeem_link(token);
+        let who = who.inspect_err(|_| self.note_unknown("", caller.address)).map_err(auth_error)?;
+        self.begin_session(caller, change, &who).await
     }
 
-    async fn begin_session(&self, mut change: Change, who: &Who) -> Result<SignedIn> {
+    async fn begin_session(&self, caller: &Caller, mut change: Change, who: &Who) -> Result<SignedIn> {
         let (session, session_expires) =
             change.open_session(who, Duration::from_secs(SESSION_SECONDS)).map_err(auth_error)?;
-        change.commit(Batch::default()).await.map_err(auth_error)?;
+        self.commit_noted(&caller.actor(who.user()), "sign-in", change).await?;
         let (token, token_expires) = self.auth.issue_token(who).map_err(auth_error)?;
         let (user, token) = (who.user().to_owned(), Secret::new(token));
         Ok(SignedIn { user, session, session_expires, token, token_expires })
@@ -84,7 +85,11 @@ impl Service {
 
     /// Signs out: the session, the signed token or both are worth nothing from now on. What is worth nothing already
     /// changes nothing.
-    pub async fn sign_out(&self, session: Option<&str>, token: Option<&str>) -> Result<()> {
+    pub async fn sign_out(&self, caller: &Caller, session: Option<&str>, token: Option<&str>) -> Result<()> {
+        let of_session = session.and_then(|session| self.auth.verify_session(session).ok());
+        let who = of_session.map(|(who, _)| who);
+        let who = who.or_else(|| token.and_then(|token| self.auth.verify_token(token).ok()));
+        let actor = caller.actor(who.as_ref().map_or("", Who::user));
         let mut change = self.auth.change().await;
         if let Some(session) = session {
             change.close_session(session);
@@ -92,7 +97,7 @@ impl Service {
         if let Some(token) = token {
             change.revoke_token(token);
         }
-        change.commit(Batch::default()).await.map_err(auth_error)
+        self.commit_noted(&actor, "sign-out", change).await
     }
 
     /// Makes a link that signs a user in once: the caller, or whoever the caller may make keys for. `seconds`: how
@@ -154,10 +159,10 @@ impl Service {
         self.permit(caller, &needs)?;
         let mut change = self.auth.change().await;
         // Again in turn: a right that was taken away meanwhile is gone.
-        self.permit(caller, &needs)?;
+        let p = self.permit(caller, &needs)?;
         let by = caller.principal.as_ref().ok_or_else(|| auth_error(millpond_auth::Error::Refused))?;
         let made = how(&mut change, by.who()).map_err(auth_error)?;
-        change.commit(Batch::default()).await.map_err(auth_error)?;
+        self.commit_noted(&p.actor, Action::CreateCredentials.name(), change).await?;
         Ok(made)
     }
 }

@@ -1,7 +1,7 @@
 //! Verbs for whoever keeps the server: check everything stored, back it up, seal its secrets with a new master key.
 
 use crate::gate::{Caller, Service, auth_error};
-use millpond_auth::{Action, Batch, Resource, Sealer};
+use millpond_auth::{Action, Resource, Sealer};
 use millpond_engine::{BackupReport, Error, FsckReport, FsckRequest, Kind, Result, Stores, Watch};
 use std::sync::Arc;
 
@@ -63,11 +63,11 @@ impl Service {
         self.permit(caller, &needs)?;
         // One at a time: the one prepared is the one adopted.
         let mut change = self.auth.change().await;
-        self.permit(caller, &needs)?;
+        let p = self.permit(caller, &needs)?;
         let keys = self.master_keys.clone();
         let sealer = blocking(move || keys.prepare()).await?;
         change.rotate_master_key(sealer).await.map_err(auth_error)?;
-        change.commit(Batch::default()).await.map_err(auth_error)?;
+        self.commit_noted(&p.actor, Action::RotateMasterKey.name(), change).await?;
         let keys = self.master_keys.clone();
         blocking(move || keys.adopt()).await?;
         Ok(self.auth.master_key_id())

@@ -7,10 +7,11 @@
 //! so the chain goes on for ever, across restarts, and costs a write nothing that it did not cost before.
 //!
 //! `archive` keeps rows at checkpoints, `verify` walks the chain, `query` reads rows as events, `refusals` notes what
-//! was not done. See
-//! `docs/design/audit.md` and `docs/formats/audit.md`.
+//! was not done, `notes` takes in what others did beside the engine. See `docs/design/audit.md` and
+//! `docs/formats/audit.md`.
 
 mod archive;
+mod notes;
 mod query;
 mod refusals;
 mod segment;
@@ -19,6 +20,8 @@ mod tests;
 mod verify;
 
 pub(crate) use archive::begin_at_checkpoint;
+pub use notes::audit_note;
+pub(crate) use notes::decode_note;
 #[cfg(test)]
 pub(crate) use query::event_of;
 pub use query::{AuditChange, AuditEvent, AuditPage, AuditPlace, AuditQuery};

@@ -83,7 +83,7 @@ pub struct AuditEvent {
 /// One change of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditChange {
-    /// What kind of change: `put`, `delete`, `move-branch`, ...
+    /// What kind of change: `put`, `delete`, `move-branch`, ...; of what is not in a repository `set` and `remove`.
     pub kind: &'static str,
     /// What it changed: a path, the name of a branch or tag, the id of an upload.
     pub on: Bytes,
@@ -111,6 +111,9 @@ impl Engine {
     /// # Errors
     /// A store fails, or what is wanted is damaged: then `verify_audit` says more.
     pub async fn audit(&self, query: AuditQuery) -> Result<AuditPage> {
+        if self.health().is_ok() {
+            self.take_in_notes().await;
+        }
         self.without_deletions(self.page(&Arc::new(query))).await
     }
 
@@ -318,6 +321,10 @@ pub(crate) fn event_of(place: AuditPlace, context: &Context, records: &[Record])
         if !refusal.path.is_empty() {
             event.changes.push(change("object", refusal.path.clone()));
         }
+    }
+    for done in context.beside.iter().flat_map(|beside| &beside.changes) {
+        let kind = if done.is_deletion { "remove" } else { "set" };
+        event.changes.push(AuditChange { new: done.new.clone(), ..change(kind, done.on.clone()) });
     }
     for record in records {
         event.add(record);

@@ -14,6 +14,8 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Unlike refusals of one interval; more are only counted.
 const UNLIKE_MAX: usize = 128;
+/// The same of those who did not show who they are: they may be anybody, and as many as they like.
+const UNLIKE_NOBODY_MAX: usize = 8;
 
 /// Refusals that are not in the journal yet.
 #[derive(Default)]
@@ -42,7 +44,10 @@ impl Engine {
         };
         if let Some(there) = waiting.unlike.iter_mut().find(same).and_then(|c| c.refusal.as_mut()) {
             there.count += 1;
-        } else if waiting.unlike.len() >= UNLIKE_MAX {
+        } else if waiting.unlike.len() >= UNLIKE_MAX
+            || actor.name.is_empty()
+                && waiting.unlike.iter().filter(|c| c.actor.is_empty()).count() >= UNLIKE_NOBODY_MAX
+        {
             waiting.more += 1;
         } else {
             let mut context = self.context(actor, action);

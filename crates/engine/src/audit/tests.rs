@@ -1,7 +1,7 @@
 //! Whoever changes the trail is found out, whatever they mend around it.
 
 use super::*;
-use crate::record::{Context, Refusal, Row};
+use crate::record::{Beside, BesideChange, Context, Refusal, Row};
 use crate::{Actor, Engine, NewRepository, Options, keys};
 use bytes::Bytes;
 use millpond_blob::{Blobs, MemoryBlobs};
@@ -374,4 +374,39 @@ fn an_address_and_a_refusal_are_in_the_row_and_its_times_are_checked() {
     let mut lying = bytes.to_vec();
     lying[34] = 2; // the earliest time
     assert!(Row::decode(lying.into()).is_err());
+}
+
+/// A change of users or policies writes a note in its batch; the note becomes a part of the chain, once, also when the
+/// server dies in between.
+#[tokio::test]
+async fn notes_of_changes_beside_the_engine_are_taken_in_once() {
+    let world = World::new();
+    let engine = world.open().await;
+    create(&engine).await;
+    let note = |number: u64, on: &str| {
+        let change = BesideChange { is_deletion: number == 2, on: on.into(), new: "words".into() };
+        let beside = Beside { number, changes: vec![change] };
+        audit_note(&ada(), "auth:CreateUser", millpond_types::Timestamp(1_700_000_000_001), beside)
+    };
+    world.write(vec![note(1, "user/eve"), note(2, "policy/p")]).await;
+    let query = AuditQuery { verb: Some("auth:CreateUser".into()), amount: 9, ..AuditQuery::default() };
+    let events = engine.audit(query.clone()).await.expect("read").events;
+    let shown: Vec<_> = events.iter().map(|e| (e.changes[0].kind, &e.changes[0].on[..])).collect();
+    assert_eq!(shown, [("remove", &b"policy/p"[..]), ("set", b"user/eve")]);
+    assert_eq!((events[1].actor.as_str(), events[1].changes[0].new.as_str()), ("ada", "words"));
+    assert_eq!(events[1].address, ada().address);
+    // The server dies after the change and before it is taken in.
+    world.write(vec![note(3, "user/bob")]).await;
+    let damaged = Write::Put(keys::note(4), Bytes::from_static(b"\x02x"));
+    world.write(vec![damaged]).await;
+    drop(engine);
+    let engine = world.open().await;
+    let path_prefix = Some(Bytes::from_static(b"user/"));
+    let page = engine.audit(AuditQuery { path_prefix, ..query }).await.expect("read");
+    assert_eq!(page.events.len(), 2);
+    let left = crate::checkpoint::scan_all(&*world.kv, keys::NOTES).await.expect("read");
+    assert_eq!(left.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), [keys::note(4)]);
+    engine.checkpoint().await.expect("checkpoint");
+    let proof = engine.verify_audit(None).await.expect("walked");
+    assert_eq!((proof.faults, proof.events), (vec![], 4));
 }

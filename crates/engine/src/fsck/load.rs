@@ -3,7 +3,7 @@
 //! Unlike a start, which refuses at the first row that it cannot read, this goes on and names every one.
 
 use super::{Check, FsckReport, RESTORE};
-use crate::audit::Trail;
+use crate::audit::{Trail, decode_note};
 use crate::engine::{self, Stores, kv_error};
 use crate::keys::{self, RepoUid};
 use crate::nodes::NodeCache;
@@ -51,6 +51,7 @@ impl Check {
             let name = state.info.name.clone();
             root.publish(|root| root.insert(&name, &engine::new_repo(stores, uid, state)));
         }
+        self.rows(keys::NOTES, |key, value| decode_note(&key, value).map(drop)).await?;
         self.rows(keys::IDEMPOTENCY, |_, value| idempotency::decode(value).map(drop)).await?;
         let (first, previous) = match checkpoint::read(&*self.kv).await {
             Ok(read) => read,

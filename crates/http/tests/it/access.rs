@@ -195,3 +195,40 @@ async fn the_audit_trail_is_not_for_everybody_and_says_what_was_refused() {
     assert_eq!((event["actor"].as_str(), event["verb"].as_str()), (Some("eve"), Some("millpond:ReadAudit")));
     assert_eq!((event["resource"].as_str(), event["count"].as_u64()), (Some("*"), Some(1)));
 }
+
+/// What is done to people is in the trail as well, and who did not get in.
+#[tokio::test(start_paused = true)]
+async fn the_audit_trail_tells_of_people() {
+    let server = with_eve(json!([{"effect": "allow", "action": ["fs:*"], "resource": "*"}])).await;
+    server.post("/auth/users", r#"{"id": "bob"}"#).await.expect(201);
+    let policy = json!({"id": "Q", "statement":
+        [{"effect": "allow", "action": ["fs:ReadObject"], "resource": "*"}]});
+    server.post("/auth/policies", &policy.to_string()).await.expect(201);
+    let wrong = Request::builder().uri("/api/v1/repositories").header("authorization", "Basic ZXZlOng=");
+    server.send(wrong.body(axum::body::Body::empty()).unwrap()).await.expect(401);
+    let login = r#"{"access_key_id": "eve", "secret_access_key": "secret-of-eve"}"#;
+    as_eve(&server, "POST", "/auth/login", login).await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let request = Request::builder().uri("/api/millpond/v1/audit?amount=4");
+    let request = request.header("authorization", crate::server::BASIC).body(axum::body::Body::empty());
+    let page = server.send(request.unwrap()).await.expect(200).json();
+    let events = page["results"].as_array().unwrap();
+    let shown: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let field = |name: &str| event[name].as_str().unwrap().to_owned();
+            let on = event["changes"][0]["on"].as_str().unwrap_or_default();
+            let on = on.split('/').next().unwrap().to_owned();
+            [field("actor"), field("verb"), field("result"), field("resource") + &on]
+        })
+        .collect();
+    let all = [
+        ["", "authenticate", "refused", "eve"],
+        ["eve", "sign-in", "done", "session"],
+        ["admin", "auth:CreatePolicy", "done", "policy"],
+        ["admin", "auth:CreateUser", "done", "user"],
+    ];
+    assert_eq!(shown, all.map(|event| event.map(str::to_owned)));
+    assert!(events[2]["changes"][0]["new"].as_str().unwrap().contains("fs:ReadObject"), "{events:?}");
+    assert!(!page.to_string().contains("secret-of-eve"));
+}
