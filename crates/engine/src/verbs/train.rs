@@ -267,7 +267,16 @@ impl Engine {
     ) -> Result<CommitInfo> {
         let id = self.same_commit(answer).await?;
         let repo = self.repo(repository)?;
-        Ok(CommitInfo { id, commit: (*self.stored_commit(&repo, &id).await?).clone() })
+        // The answer outlives its repository, and another one may have its name by now.
+        let commit = self.commit_by_id(&repo, &id).await?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound(Thing::Commit),
+                format!(
+                    "this request made commit {id}, but repository '{repository}' was deleted and created again since"
+                ),
+            )
+        })?;
+        Ok(CommitInfo { id, commit: (*commit).clone() })
     }
 }
 

@@ -37,6 +37,30 @@ async fn a_hard_reset_repeated_with_its_key_resets_once() {
 }
 
 #[tokio::test]
+async fn an_answer_that_outlived_its_repository_is_not_called_damage() {
+    let world = World::new(4);
+    let engine = with_repo(&world).await;
+    let actor = Actor { idempotency_key: Some("commit-1".into()), ..me() };
+    let again = async || {
+        let request = CommitRequest { message: "one".into(), ..Default::default() };
+        engine.commit(&actor, &repo(), &branch("main"), request).await
+    };
+    put(&engine, "main", b"a", b"1").await;
+    again().await.unwrap();
+    engine.delete_repository(&me(), &repo(), false).await.unwrap();
+    create_repo(&engine).await;
+    put(&engine, "main", b"a", b"2").await;
+    let head = || engine.get_branch(&repo(), &branch("main")).unwrap().commit;
+    let first = head();
+    for _ in 0..2 {
+        let error = again().await.unwrap_err();
+        assert_eq!(error.kind, Kind::NotFound(Thing::Commit), "{error}");
+        assert_eq!(head(), first);
+        engine.checkpoint().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_completed_upload_is_forgotten_after_a_day() {
     let world = World::new(3);
     let engine = with_repo(&world).await;

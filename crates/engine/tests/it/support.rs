@@ -57,6 +57,11 @@ pub fn path(bytes: &[u8]) -> ObjectPath {
 
 pub async fn with_repo(world: &World) -> Arc<Engine> {
     let engine = world.open().await;
+    create_repo(&engine).await;
+    engine
+}
+
+pub async fn create_repo(engine: &Engine) {
     let new = NewRepository {
         name: repo(),
         storage_namespace: "local://lake".into(),
@@ -64,7 +69,6 @@ pub async fn with_repo(world: &World) -> Arc<Engine> {
         read_only: false,
     };
     engine.create_repository(&me(), new).await.unwrap();
-    engine
 }
 
 pub fn put_request(content_type: &str) -> PutRequest {
