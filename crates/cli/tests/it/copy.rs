@@ -141,6 +141,28 @@ async fn a_folder_sent_again_sends_only_what_changed() {
 }
 
 #[tokio::test]
+async fn a_large_folder_is_looked_up_by_several_listings() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..600 {
+        std::fs::write(folder.path().join(number.to_string()), "1").expect("written");
+        server.put(&format!("d/{number}"), "1");
+    }
+    let from = folder.path().to_str().expect("UTF-8");
+    let labels = ["--content-type", "text/csv", "--meta", "source=crm"];
+    let arguments = [&["cp", "-r", from, "mp://demo/main/d"], &labels[..]].concat();
+    for gone in ["d/0", "d/333", "d/99"] {
+        server.lock().objects.remove(gone);
+    }
+    std::fs::write(folder.path().join("200"), "2").expect("written");
+    let ran = run(&server.variables(), &arguments).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr.text());
+    assert!(ran.stderr.text().contains("copied 4 files, "), "{}", ran.stderr.text());
+    assert!(ran.stderr.text().contains("596 files already there"), "{}", ran.stderr.text());
+    assert_eq!(server.paths().len(), 600);
+}
+
+#[tokio::test]
 async fn what_vanishes_from_the_branch_during_a_copy_is_sent() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,6 +13,11 @@ use std::collections::BTreeMap;
 
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
+/// Listings that run at a time, so that the server reads on while a page is taken in, and how many files make
+/// another one worth its requests.
+const LISTINGS_MAX: usize = 4;
+const FILES_PER_LISTING: usize = 250;
+
 /// Notes at each upload of a local file what its destination holds. What cannot be listed is uploaded: if
 /// something is wrong, the upload will say what.
 ///
@@ -32,10 +37,32 @@ pub(super) async fn look_up(client: &Client, planned: &mut [Planned]) {
             wanted.insert(to.path.clone(), index);
         }
     }
-    let (Some((repository, reference)), Some((first, _)), Some((last, _))) =
-        (branch, wanted.first_key_value(), wanted.last_key_value())
-    else {
-        return;
+    let Some((repository, reference)) = branch else { return };
+    let listings = (wanted.len() / FILES_PER_LISTING).clamp(1, LISTINGS_MAX);
+    let size = wanted.len().div_ceil(listings);
+    let mut keys = wanted.into_iter();
+    let parts: Vec<Wanted> = (0..listings).map(|_| keys.by_ref().take(size).collect()).collect();
+    let parts = parts.into_iter().map(|part| held(client, &repository, &reference, part));
+    for (index, stats) in futures::future::join_all(parts).await.into_iter().flatten() {
+        if let Some(Planned::Transfer(transfer)) = planned.get_mut(index) {
+            transfer.stats = Some(Box::new(stats));
+        }
+    }
+}
+
+/// Paths, each with the index of its transfer.
+type Wanted = BTreeMap<String, usize>;
+
+/// What the branch holds of these paths, as far as it can be listed.
+async fn held(
+    client: &Client,
+    repository: &str,
+    reference: &str,
+    mut wanted: Wanted,
+) -> Vec<(usize, ObjectStats)> {
+    let mut found = Vec::new();
+    let (Some((first, _)), Some((last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
+        return found;
     };
     let mut query = ObjectQuery {
         page: PageQuery::prefix(common_prefix(first, last)),
@@ -47,19 +74,18 @@ pub(super) async fn look_up(client: &Client, planned: &mut [Planned]) {
         if shortly_before > query.page.after.as_str() {
             query.page.after = shortly_before.to_owned();
         }
-        let Ok(page) = client.list_objects(&repository, &reference, &query).await else { return };
+        let Ok(page) = client.list_objects(repository, reference, &query).await else { break };
         let after = page.next().map(ToOwned::to_owned);
         for stats in page.results {
-            if let Some(index) = wanted.remove(&stats.path)
-                && let Some(Planned::Transfer(transfer)) = planned.get_mut(index)
-            {
-                transfer.stats = Some(Box::new(stats));
+            if let Some(index) = wanted.remove(&stats.path) {
+                found.push((index, stats));
             }
         }
-        let Some(after) = after else { return };
+        let Some(after) = after else { break };
         wanted = wanted.split_off(&after);
         query.page.after = after;
     }
+    found
 }
 
 /// Of what was left out, what the branch does not hold any more as it did when it was looked up: somebody deleted or
