@@ -168,12 +168,15 @@ impl Engine {
                 tracing::warn!(error = %error, repository = part.repo.uid, "the pack index was not written");
             }
         }
-        let mut writes: Vec<Write> = captured
-            .idempotency
-            .iter()
-            .map(|(i, time)| Write::Put(keys::idempotency(&i.scope), crate::idempotency::encode(i, *time)))
-            .collect();
-        writes.extend(self.idempotency.outdated(&*self.kv, now).await?.into_iter().map(Write::Delete));
+        // Old answers first: a key that is used again a day later has one of each.
+        let outdated = self.idempotency.outdated(&*self.kv, now).await?;
+        let mut writes: Vec<Write> = outdated.into_iter().map(Write::Delete).collect();
+        let new = captured.idempotency.iter();
+        writes.extend(
+            new.map(|(i, time)| {
+                Write::Put(keys::idempotency(&i.scope), crate::idempotency::encode(i, *time))
+            }),
+        );
         let archived = self.archive(first, previous, now).await?;
         writes.extend(archived.writes);
         let record = encode(first, previous, captured.next_uid);

@@ -109,6 +109,9 @@ struct Packs {
     unsaved: Vec<(u64, NodeId)>,
     /// Packs stored since an index was last saved, and their bytes.
     since_saved: (usize, usize),
+    /// The first pack that could not be read. No saved index covers it or a later one, so that the next start looks
+    /// at it again: it may have been restored.
+    unreadable: Option<u64>,
 }
 
 /// What is known of the saved indexes. Each covers the packs after those of the one before; see [`Nodes::save_index`].
@@ -174,6 +177,7 @@ impl Nodes {
                 being_stored: BTreeSet::new(),
                 unsaved: Vec::new(),
                 since_saved: (0, 0),
+                unreadable: None,
             }),
             saved: Default::default(),
         })
@@ -189,6 +193,9 @@ impl Nodes {
 
     /// Stores nodes as one pack. Returns when they are durable.
     pub async fn store(self: &Arc<Self>, new: &[NewNodes]) -> Result<()> {
+        if new.iter().all(|new| new.nodes().next().is_none()) {
+            return Ok(());
+        }
         self.load_index().await?;
         let nodes = self.unstored(new);
         let mut edits = HashMap::new();
@@ -358,10 +365,18 @@ impl Nodes {
             self.cache.insert(key, node.clone());
             return Ok(node);
         };
-        let base = Box::pin(self.fetch(**base, keep)).await?;
-        let node = match self.cache.edits.get(&key) {
-            Some(record) => pack::decode_known_record(id, record, &base).map_err(tree_error)?,
+        // A node that was stored twice at once may have edits of another base in memory than the index names.
+        let known = self.cache.edits.get(&key).and_then(|record| {
+            let base = pack::record_base(id, &record).ok()??;
+            Some((record, base))
+        });
+        let node = match known {
+            Some((record, base)) => {
+                let base = Box::pin(self.fetch(base, keep)).await?;
+                pack::decode_known_record(id, record, &base).map_err(tree_error)?
+            }
             None => {
+                let base = Box::pin(self.fetch(**base, keep)).await?;
                 let record = self.record(&at).await?;
                 let node = pack::decode_record_with(id, record.clone(), &Alone(base)).map_err(tree_error)?;
                 if node.level() == 0 {
@@ -427,18 +442,36 @@ impl Nodes {
         }
         let after =
             if covered == 0 { String::new() } else { keys::pack(self.uid, covered).as_str().to_owned() };
-        let mut unsaved = Vec::new();
+        let (mut unsaved, mut unreadable) = (Vec::new(), None);
         for key in self.list(&keys::packs(self.uid), &after).await? {
             let Some(number) = keys::pack_number(self.uid, &key) else { continue };
-            let reader = self.blobs.open(&key).await.map_err(store_error)?;
-            let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
-            let entries = pack::read_index(&bytes).map_err(|e| in_pack(&key, e))?;
-            unsaved.extend(entries.iter().map(|entry| (number, entry.id)));
-            index.extend(locations(number, &bytes, &entries)?);
+            match self.read_pack(number, &key).await {
+                Ok(located) => {
+                    unsaved.extend(located.iter().map(|(id, _)| (number, *id)));
+                    index.extend(located);
+                }
+                // Whoever needs one of its nodes is told that it is missing; everybody else goes on.
+                Err(error) if matches!(error.kind, Kind::Damaged | Kind::Gone) => {
+                    tracing::error!(error = %error, repository = self.uid, "nodes of a damaged pack are missing");
+                    unreadable.get_or_insert(number);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.packs.lock().unsaved = unsaved;
+        {
+            let mut packs = self.packs.lock();
+            (packs.unsaved, packs.unreadable) = (unsaved, unreadable);
+        }
         *self.index.write() = index;
         Ok(())
+    }
+
+    /// Where the nodes of a stored pack are, by what the pack itself says.
+    async fn read_pack(&self, number: u64, key: &BlobKey) -> Result<Vec<(NodeId, Location)>> {
+        let reader = self.blobs.open(key).await.map_err(store_error)?;
+        let bytes = reader.read(0..reader.size()).await.map_err(store_error)?;
+        let entries = pack::read_index(&bytes).map_err(|e| in_pack(key, e))?;
+        locations(number, &bytes, &entries)
     }
 
     async fn read_saved_index(&self, key: &BlobKey) -> Result<PackIndex> {
@@ -497,7 +530,8 @@ impl Nodes {
     fn take_unsaved(&self) -> Vec<(u64, NodeId)> {
         let mut packs = self.packs.lock();
         packs.since_saved = (0, 0);
-        let beyond = packs.being_stored.first().copied().unwrap_or(packs.next);
+        let mut beyond = packs.being_stored.first().copied().unwrap_or(packs.next);
+        beyond = beyond.min(packs.unreadable.unwrap_or(u64::MAX));
         packs.unsaved.extract_if(.., |(number, _)| *number < beyond).collect()
     }
 

@@ -142,7 +142,9 @@ pub enum OriginErrorKind {
     Refused,
     /// The object is not there any more, or is not what was seen.
     Gone,
-    /// The place could not be read. Try again when it can.
+    /// The place could not be read just now: a network that is down, a server that was started again. Try again.
+    Busy,
+    /// The place cannot be read.
     Failed,
 }
 
@@ -162,6 +164,9 @@ impl OriginError {
     }
     fn gone(message: impl Into<String>) -> Self {
         Self { kind: OriginErrorKind::Gone, message: message.into() }
+    }
+    fn busy(message: impl Into<String>) -> Self {
+        Self { kind: OriginErrorKind::Busy, message: message.into() }
     }
     fn failed(message: impl Into<String>) -> Self {
         Self { kind: OriginErrorKind::Failed, message: message.into() }

@@ -190,6 +190,8 @@ limits! {
     /// Imported objects that are being opened at a time. Their file systems are not ours, and one that hangs holds up
     /// neither listings nor writes.
     ORIGIN_OPENS_MAX: usize = 32, "waits";
+    /// Pieces of imported objects that are being read at a time.
+    ORIGIN_READS_MAX: usize = 64, "waits";
 
     /// Mutations that wait for the disk at a time.
     JOURNAL_QUEUE_MUTATIONS_MAX: u64 = 50_000, "503; S3 `SlowDown`";

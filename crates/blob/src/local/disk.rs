@@ -193,15 +193,25 @@ impl Drop for TempFile {
 
 /// The kind tells what to do: a full disk is worth another try later, anything else is not.
 pub fn io_error(what: &str, e: &io::Error) -> BlobError {
-    match full(e) {
-        true => BlobError::Busy(format!("the disk is full ({what}: {e})")),
-        false => BlobError::Failed(format!("{what}: {e}")),
+    match e {
+        _ if full(e) => BlobError::Busy(format!("the disk is full ({what}: {e})")),
+        _ if no_descriptors(e) => {
+            BlobError::Busy(format!("too many open files ({what}: {e}); raise the limit of open files"))
+        }
+        _ => BlobError::Failed(format!("{what}: {e}")),
     }
 }
 
 /// Whether the disk or the quota is full.
 pub fn full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether the process or the machine has no file descriptor left, which says nothing about the disk.
+fn no_descriptors(e: &io::Error) -> bool {
+    [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+        .iter()
+        .any(|none| e.raw_os_error() == Some(none.raw_os_error()))
 }
 
 /// Creates the directory and makes its name durable, ancestors included.
@@ -264,6 +274,14 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path().join("tmp")).expect("tmp").count(), 0);
         assert!(disk.remove(&target).expect("remove"));
         assert!(!disk.remove(&target).expect("remove again"));
+    }
+
+    #[test]
+    fn a_process_without_descriptors_has_no_broken_disk() {
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert!(matches!(io_error("create a file", &error), BlobError::Busy(_)));
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+        assert!(matches!(io_error("create a file", &error), BlobError::Failed(_)));
     }
 
     #[test]

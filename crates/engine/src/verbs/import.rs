@@ -27,6 +27,7 @@ use crate::{
 };
 use bytes::Bytes;
 use feed::{Destinations, Feed, Replacing, Source};
+use futures::future::Either;
 use millpond_origin::{Location, OriginError, OriginErrorKind};
 use millpond_tree::{Diff, NewNodes, NodeSource, Overlay, TreeError};
 use millpond_types::{BranchName, Commit, CommitId, RepositoryName, Timestamp, TreeId, Writer};
@@ -35,6 +36,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Changes after which an import says how far it is and looks whether it is to stop.
 const LOOK_UP_AFTER: usize = 1024;
@@ -47,6 +49,11 @@ const STRATEGY: (&str, &str) = (".lakefs.merge.strategy", "source-wins");
 
 /// Imports that work at a time; others wait for their turn. Each takes a thread and about 50 MB.
 const WORKING_MAX: usize = 4;
+
+/// Pauses before an import is tried again whose source is away, in seconds. Progress begins them anew.
+const SOURCE_PAUSES_SECS: [u64; 8] = [1, 2, 4, 8, 16, 32, 60, 60];
+/// How long a stopping server waits for running imports.
+const REST_MAX: Duration = Duration::from_secs(10);
 
 /// The imports that this server runs.
 pub struct Imports {
@@ -94,6 +101,7 @@ fn origin_error(error: OriginError) -> Error {
     let kind = match error.kind {
         OriginErrorKind::Refused => Kind::Invalid,
         OriginErrorKind::Gone => Kind::NotFound(Thing::Other),
+        OriginErrorKind::Busy => Kind::Busy,
         OriginErrorKind::Failed => Kind::Internal,
     };
     Error::new(kind, error.message)
@@ -244,9 +252,16 @@ impl Engine {
         for live in &running {
             live.stop.store(true, Ordering::Release);
         }
-        for live in running {
-            // Fails only when the other side is gone, which is as good as over.
-            let _ = live.over.subscribe().wait_for(|over| *over).await;
+        let over = async {
+            for live in running {
+                // Fails only when the other side is gone, which is as good as over.
+                let _ = live.over.subscribe().wait_for(|over| *over).await;
+            }
+        };
+        futures::pin_mut!(over);
+        // One that hangs in a file system of somebody else goes on after the restart from what it noted last.
+        if let Either::Right(_) = futures::future::select(over, self.options.tasks.pause(REST_MAX)).await {
+            tracing::warn!("an import hangs in reading its source; stopping without it");
         }
     }
 
@@ -274,15 +289,52 @@ impl Engine {
         let (engine, repo) = (self.owned(), repo.clone());
         self.options.tasks.spawn(Box::pin(async move {
             let id = &key.1;
-            // Nobody closes the semaphore, so this is a turn.
-            let _turn = engine.imports.turns.acquire().await;
-            if let Err(Stopped::Failed(error)) = engine.import(&repo, id, &live).await {
+            if let Err(Stopped::Failed(error)) = engine.import_patiently(&repo, id, &live).await {
                 tracing::warn!(import = %id, %error, "an import has failed");
                 engine.fail_import(&repo, id, &live, error).await;
             }
             engine.imports.running.lock().remove(&key);
             live.over.send_replace(true);
         }));
+    }
+
+    /// Tries an import again, from where it is, when its source is away for a while: hours of listing must not be lost
+    /// to one answer of a file server that was started again, or to a mount that comes after us.
+    async fn import_patiently(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        id: &str,
+        live: &Arc<Live>,
+    ) -> std::result::Result<(), Stopped> {
+        let progress = || repo.state.read().imports.get(id).and_then(|import| import.progress.clone());
+        let mut pauses = SOURCE_PAUSES_SECS.iter();
+        loop {
+            let before = progress();
+            let outcome = {
+                // Nobody closes the semaphore, so this is a turn.
+                let _turn = self.imports.turns.acquire().await;
+                self.import(repo, id, live).await
+            };
+            let Err(Stopped::Failed(error)) = outcome else { return outcome };
+            let after = progress();
+            let may_pass = match error.kind {
+                Kind::Busy => true,
+                // It was there before.
+                Kind::NotFound(Thing::Other) => after.is_some(),
+                _ => false,
+            };
+            if before != after {
+                pauses = SOURCE_PAUSES_SECS.iter();
+            }
+            let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(Stopped::Failed(error)) };
+            tracing::warn!(import = %id, %error, "an import is tried again in {pause} s");
+            for _ in 0..*pause {
+                if live.stop.load(Ordering::Acquire) {
+                    return Err(Stopped::Quietly);
+                }
+                self.options.tasks.pause(Duration::from_secs(1)).await;
+            }
+        }
     }
 
     /// All of an import, from where it is.

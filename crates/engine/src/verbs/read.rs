@@ -140,6 +140,7 @@ fn not_as_seen(path: &ObjectPath, error: OriginError) -> Error {
     match error.kind {
         // A place that may no longer be read is as good as gone.
         OriginErrorKind::Gone | OriginErrorKind::Refused => Error::new(Kind::Gone, message),
+        OriginErrorKind::Busy => Error::new(Kind::Busy, message),
         OriginErrorKind::Failed => Error::new(Kind::Internal, message),
     }
 }

@@ -239,7 +239,7 @@ impl Engine {
         let fingerprint = part_list_hash(&request);
         let mut wanted = Writer::new();
         wanted.text(name.as_str()).bytes(path.as_bytes()).text(id).raw(&fingerprint);
-        wanted.bytes(&millpond_types::entry::encode_extra(&request.extra));
+        // Not `extra`: the door computes it from the parts, which are gone when the request is repeated.
         request.condition.fingerprint(&mut wanted);
         let mut keyed = match self.begin(actor, "complete-upload", repository, || wanted.finish()).await? {
             Begin::Again(answer) => return self.same_entry(answer, &repo, path.clone()).await,

@@ -33,6 +33,8 @@ struct State {
     holding: usize,
     /// What listings were to begin behind.
     asked_after: Vec<Vec<u8>>,
+    /// The next listings fail before these objects, one each.
+    away_at: Vec<usize>,
 }
 
 fn seen_of(bytes: &[u8], version: u64) -> Seen {
@@ -80,6 +82,10 @@ impl Listing for Objects {
             inside.changed.wait(&mut state);
         }
         state.holding -= 1;
+        if state.away_at.first() == Some(&self.given) {
+            state.away_at.remove(0);
+            return Err(error(OriginErrorKind::Busy, "the file server is away".into()));
+        }
         self.given += 1;
         let Some((name, seen)) = self.objects.next() else { return Ok(None) };
         Ok(Some(Block::of(&name, seen)))
@@ -285,14 +291,50 @@ async fn a_changed_source_is_gone_for_every_path_that_names_it() {
     assert_eq!(diff(&engine, &head.to_hex(), "main", DiffKind::TwoDot).await, ["~ d/f", "- d/g"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_import_waits_for_a_source_that_is_away_for_a_while_but_not_for_ever() {
+    let (world, place) = world(40);
+    let engine = with_repo(&world).await;
+    for n in 0..10 {
+        place.put(&format!("mem://s/{n}"), b"x");
+    }
+    let end = async |away_at: Vec<usize>| {
+        place.0.state.lock().away_at = away_at;
+        let id = start(&engine, vec![prefix("mem://s", b"d")]).await;
+        while matches!(engine.import_status(&repo(), &id).await.unwrap().outcome, ImportOutcome::Running) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        end_of(&engine, &id).await
+    };
+    end(vec![3, 0, 7]).await.unwrap();
+    assert_eq!(keys_of(&engine, "main").await.len(), 10);
+    let why = end(vec![0; 20]).await.unwrap_err();
+    assert!(why.contains("the file server is away"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_does_not_keep_the_server_from_stopping() {
+    let (world, place) = world(41);
+    let engine = with_repo(&world).await;
+    place.put("mem://s/f", b"x");
+    place.hold_at(Some(0));
+    start(&engine, vec![prefix("mem://s", b"d")]).await;
+    place.until_holding(1).await;
+    let (closed, ()) = tokio::join!(engine.close(), tokio::time::advance(std::time::Duration::from_secs(11)));
+    closed.unwrap();
+    place.hold_at(None);
+}
+
 #[tokio::test]
 async fn what_cannot_be_imported_fails_in_the_status_and_changes_nothing() {
     let (world, place) = world(4);
     let engine = with_repo(&world).await;
     fill(&engine, &["a"]).await;
     place.put("mem://s/f", b"bytes");
+    place.0.state.lock().objects.insert(b"mem://latin/caf\xe9".to_vec(), (b"bytes".to_vec(), 1));
     let head = engine.get_branch(&repo(), &branch("main")).unwrap().commit;
     for (paths, part) in [
+        (vec![prefix("mem://latin", b"d")], "its name is not UTF-8"),
         (
             vec![prefix("s3://elsewhere/x", b"d")],
             "import error: error on ingest: s3://elsewhere/x is no place",

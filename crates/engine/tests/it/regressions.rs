@@ -61,6 +61,83 @@ async fn an_answer_that_outlived_its_repository_is_not_called_damage() {
 }
 
 #[tokio::test]
+async fn a_key_used_again_after_a_day_is_remembered_again() {
+    let world = World::new(5);
+    let engine = with_repo(&world).await;
+    let actor = Actor { idempotency_key: Some("daily".into()), ..me() };
+    let run = async |bytes: &[u8]| {
+        put(&engine, "main", b"a", bytes).await;
+        let request = CommitRequest { message: "daily".into(), ..Default::default() };
+        engine.commit(&actor, &repo(), &branch("main"), request).await.unwrap().id
+    };
+    let first = run(b"1").await;
+    engine.checkpoint().await.unwrap();
+    world.clock.advance(24 * 3600 * 1000 + 1);
+    let second = run(b"2").await;
+    assert_ne!(first, second);
+    engine.checkpoint().await.unwrap();
+    assert_eq!(
+        run(b"3").await,
+        second,
+        "the checkpoint that freed the table of old answers kept the new one"
+    );
+}
+
+#[tokio::test]
+async fn a_keyed_completion_is_the_same_request_whatever_the_door_works_out_for_it() {
+    let world = World::new(6);
+    let engine = with_repo(&world).await;
+    let id = crate::uploads::begin(&engine).await;
+    let parts = vec![crate::uploads::part(&engine, &id, 1, b"small").await];
+    let actor = Actor { idempotency_key: Some("complete-1".into()), ..me() };
+    let complete = async |extra: &[(&str, &[u8])]| {
+        let extra = extra.iter().map(|(k, v)| ((*k).into(), Bytes::copy_from_slice(v))).collect();
+        let request = CompleteRequest { parts: parts.clone(), extra, ..Default::default() };
+        engine.complete_upload(&actor, &repo(), &branch("main"), &path(b"big"), &id, request).await
+    };
+    let first = complete(&[("checksum", b"crc32")]).await.unwrap();
+    // The parts are gone, so there is nothing to sum.
+    assert_eq!(complete(&[]).await.unwrap().entry, first.entry);
+}
+
+#[tokio::test]
+async fn a_damaged_pack_that_no_index_covers_stops_nobody_else() {
+    let world = World::new(7);
+    let engine = with_repo(&world).await;
+    put(&engine, "main", b"a", b"1").await;
+    let one = commit(&engine, "main", "one").await.unwrap().id;
+    put(&engine, "main", b"a", b"2").await;
+    commit(&engine, "main", "two").await.unwrap();
+    drop(engine);
+    assert!(world.blobs.list("r1/midx/", "", 10).await.unwrap().is_empty(), "nothing covers the packs");
+    let (first, _) = world.blobs.list("r1/pack/", "", 10).await.unwrap().remove(0);
+    let reader = world.blobs.open(&first).await.unwrap();
+    let good = reader.read(0..reader.size()).await.unwrap();
+    world.blobs.put(&first, good.slice(..good.len() - 1)).await.unwrap();
+
+    let engine = world.open().await;
+    let lost = engine.stat_object(&repo(), &at(&one.to_hex()), &path(b"a")).await.unwrap_err();
+    assert_eq!(lost.kind, Kind::Damaged, "{lost}");
+    engine.hard_reset(&me(), &repo(), &branch("main"), &at("main~2"), false).await.unwrap();
+    let other = NewRepository {
+        name: RepositoryName::parse("other").unwrap(),
+        storage_namespace: "local://other".into(),
+        default_branch: branch("main"),
+        read_only: false,
+    };
+    engine.create_repository(&me(), other).await.unwrap();
+    put(&engine, "main", b"b", b"3").await;
+    let three = commit(&engine, "main", "three").await.unwrap().id;
+    engine.checkpoint().await.unwrap();
+    drop(engine);
+    world.blobs.put(&first, good).await.unwrap();
+
+    let engine = world.open().await;
+    assert_eq!(get(&engine, &one.to_hex(), b"a").await.unwrap(), b"1", "restored, it is looked at again");
+    assert_eq!(get(&engine, &three.to_hex(), b"b").await.unwrap(), b"3");
+}
+
+#[tokio::test]
 async fn a_completed_upload_is_forgotten_after_a_day() {
     let world = World::new(3);
     let engine = with_repo(&world).await;

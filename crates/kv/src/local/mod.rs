@@ -367,7 +367,8 @@ impl Committer {
         for (key, expect) in &batch.preconditions {
             let found = match layers.get(key) {
                 Some(value) => value.clone(),
-                None => self.shared.get(key)?,
+                // Not by way of the shared layers, which do not know the batches before this one in the group.
+                None => self.shared.tables.snapshot()?.get(key)?,
             };
             let holds = match expect {
                 Expect::Absent => found.is_none(),

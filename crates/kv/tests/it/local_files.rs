@@ -1,7 +1,7 @@
 //! Opening again, opening twice, opening rubbish, and sharing transactions.
 
 use bytes::Bytes;
-use millpond_kv::{Batch, Kv, KvError, LocalKv, Write};
+use millpond_kv::{Batch, Expect, Kv, KvError, LocalKv, Write};
 
 fn put(key: String, value: &'static str) -> Batch {
     Batch { preconditions: vec![], writes: vec![Write::Put(key.into(), value.into())] }
@@ -50,6 +50,30 @@ async fn concurrent_batches_share_records() {
     let counters = kv.counters();
     assert_eq!(counters.batches, 500);
     assert!(counters.records < 500, "500 waiting batches took {} records", counters.records);
+}
+
+#[tokio::test]
+async fn a_batch_is_judged_on_what_the_ranges_deleted_before_it_left() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let kv = LocalKv::open(directory.path().join("meta.redb")).expect("opens");
+    for round in 0..50 {
+        kv.commit(put("k/a".into(), "old")).await.expect("commit");
+        let delete = Write::DeleteRange("k/".into(), "k0".into());
+        let delete = Batch { preconditions: vec![], writes: vec![delete] };
+        let make = |expect, value| Batch {
+            preconditions: vec![("k/a".into(), expect)],
+            writes: vec![Write::Put("k/a".into(), value)],
+        };
+        // One after the other, whether or not they share a record.
+        let (deleted, wrong, right) = futures::join!(
+            kv.commit(delete),
+            kv.commit(make(Expect::Value("old".into()), "wrong".into())),
+            kv.commit(make(Expect::Absent, "new".into())),
+        );
+        deleted.expect("deleted");
+        assert!(matches!(wrong, Err(KvError::PreconditionFailed(_))), "round {round}: {wrong:?}");
+        right.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
 }
 
 /// A store that was not closed: twenty acknowledged batches in its log. Gives the log's path and its bytes.

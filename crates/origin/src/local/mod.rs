@@ -11,6 +11,7 @@ mod walk;
 use crate::{Listing, Location, Mark, NAME_IT, Origin, OriginError, Seen, SourceKind};
 use file::SourceFile;
 use millpond_blob::BlobReader;
+use millpond_types::limits::ORIGIN_READS_MAX;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -18,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use walk::{Start, Walk};
 
 /// What the locations of this adapter begin with.
@@ -35,6 +37,7 @@ pub struct LocalFolders {
     roots: Vec<PathBuf>,
     hidden: Vec<PathBuf>,
     threads: usize,
+    pub(super) reads: Arc<Semaphore>,
 }
 
 /// Device and inode of what nobody may read through us.
@@ -45,7 +48,8 @@ impl LocalFolders {
     /// `hidden` are files and directories that are never listed nor read, though they may lie in a root.
     /// `threads` is how many look at files at a time.
     pub fn new(roots: Vec<PathBuf>, hidden: Vec<PathBuf>, threads: usize) -> Self {
-        Self { roots, hidden, threads: threads.max(1) }
+        let reads = Arc::new(Semaphore::new(ORIGIN_READS_MAX));
+        Self { roots, hidden, threads: threads.max(1), reads }
     }
 
     /// Looked up every time: such a file may be replaced while the server runs.
@@ -155,7 +159,7 @@ impl Origin for LocalFolders {
         if !is_file(&stat) || hidden.contains(&identity(&stat)) {
             return Err(OriginError::gone(format!("{} is not a regular file any more", object.to_text())));
         }
-        Ok(Arc::new(SourceFile::new(fd, &stat, mark, object.clone())?))
+        Ok(Arc::new(SourceFile::new(fd, &stat, mark, object.clone(), self.reads.clone())?))
     }
 }
 
@@ -212,6 +216,28 @@ fn cannot(location: &Location, error: Errno) -> OriginError {
         Errno::NOTDIR | Errno::LOOP | Errno::NXIO => {
             OriginError::gone(format!("{text} leads over a link or something else that is not followed"))
         }
+        error if passes(error) => OriginError::busy(format!("{text} cannot be read now: {error}")),
         error => OriginError::failed(format!("{text} cannot be read: {error}")),
     }
+}
+
+/// Whether the same may work a little later: network file systems come back, and so do descriptors and memory.
+fn passes(error: Errno) -> bool {
+    const PASSING: [Errno; 14] = [
+        Errno::AGAIN,
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::IO,
+        Errno::MFILE,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::STALE,
+        Errno::TIMEDOUT,
+    ];
+    PASSING.contains(&error)
 }

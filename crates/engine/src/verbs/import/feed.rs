@@ -152,10 +152,13 @@ impl Feed {
         };
         let Some(first) = first else { return Ok(None) };
         let lane = &self.lanes[first];
-        let path = ObjectPath::new(Bytes::copy_from_slice(&lane.key)).map_err(|error| {
+        let refused = |error: &dyn std::fmt::Display| {
             let key = String::from_utf8_lossy(&lane.key[..lane.key.len().min(OBJECT_PATH_BYTES_MAX)]);
             Error::new(Kind::Invalid, format!("'{key}...' cannot be imported: {error}"))
-        })?;
+        };
+        // Both APIs say paths as text.
+        std::str::from_utf8(&lane.key).map_err(|_| refused(&"its name is not UTF-8"))?;
+        let path = ObjectPath::new(Bytes::copy_from_slice(&lane.key)).map_err(|error| refused(&error))?;
         let entry = Entry {
             content: Content::Declared,
             size: lane.seen.size,
