@@ -84,8 +84,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_waits_for_a_place() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), "bytes").expect("written");
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        std::io::Write::write_all(&mut file, b"bytes").expect("written");
         let fd: OwnedFd = file.reopen().expect("opened").into();
         let stat = rustix::fs::fstat(&fd).expect("there");
         let places = crate::LocalFolders::new(vec![], vec![], 1).reads;
