@@ -89,8 +89,8 @@ class Stage:
         self.server, self.operation, self.n = server, operation, next(_numbers)
         self.sdk = server.sdk()
         self.repo = f"contract-{self.n}"
-        self.user, self.group, self.policy = f"user-{self.n}", f"group-{self.n}", f"policy-{self.n}"
-        self.principal = f"principal-{self.n}"
+        self.user, self.group = f"{self.repo}-user", f"{self.repo}-group"
+        self.policy, self.principal = f"{self.repo}-policy", f"{self.repo}-principal"
         if "repository" in operation.parameters:
             self._repository()
         if "/auth/" in operation.path:
@@ -261,7 +261,7 @@ CASES = {
     "list_groups": (people(), {400: {"prefix": LONG}}),
     "list_policies": (people(), {400: {"prefix": LONG}}),
     "create_user": (
-        people(user_creation=lambda s: m.UserCreation(id=f"new-{s.n}")),
+        people(user_creation=lambda s: m.UserCreation(id=f"{s.repo}-new")),
         {
             400: {"user_creation": m.UserCreation(id="a%b")},
             409: {"user_creation": lambda s: m.UserCreation(id=s.user)},
@@ -282,7 +282,7 @@ CASES = {
     "list_user_external_principals": (people(user_id=user), {400: {"prefix": LONG}}),
     "get_external_principal": (people(principal_id=lambda s: s.principal), {404: {"principal_id": "missing"}}),
     "create_group": (
-        people(group_creation=lambda s: m.GroupCreation(id=f"new-{s.n}")),
+        people(group_creation=lambda s: m.GroupCreation(id=f"{s.repo}-new")),
         {400: {"group_creation": m.GroupCreation(id="a%b")}},
     ),
     "get_group": (people(group_id=group), {}),
@@ -294,7 +294,7 @@ CASES = {
     "attach_policy_to_group": (people(group_id=group, policy_id=policy), {}),
     "detach_policy_from_group": (people(group_id=group, policy_id=policy), {}),
     "create_policy": (
-        people(policy=lambda s: s.document(f"new-{s.n}")),
+        people(policy=lambda s: s.document(f"{s.repo}-new")),
         {
             400: {"policy": lambda s: s.document("bad", action=["fs:WriteObjekt"])},
             409: {"policy": lambda s: s.document(s.policy)},
@@ -314,7 +314,7 @@ CASES = {
     "create_repository": (
         people(
             repository_creation=lambda s: m.RepositoryCreation(
-                name=f"made-{s.n}", storage_namespace=f"local://made-{s.n}"
+                name=f"{s.repo}-made", storage_namespace=f"local://{s.repo}-made"
             )
         ),
         {

@@ -152,12 +152,11 @@ impl Call {
     }
 
     /// What a name in a guard stands for: a parameter, or a member of the body.
-    fn named(&self, name: &str) -> Vec<String> {
-        let members = || {
-            let body = self.json.as_ref();
-            body.map_or_else(Vec::new, |body| members(body, &name.split('.').collect::<Vec<_>>()))
-        };
-        self.values.get(name).map_or_else(members, |value| vec![value.to_owned()])
+    fn named(&self, name: &str) -> Option<Vec<String>> {
+        match self.values.get(name) {
+            Some(value) => Some(vec![value.to_owned()]),
+            None => members(self.json.as_ref()?, &name.split('.').collect::<Vec<_>>()),
+        }
     }
 
     /// Runs a change to its end even if the client goes away: a verb that is half done when its connection
@@ -173,14 +172,15 @@ impl Call {
 }
 
 /// The texts at a place of a document; of each item, where the way leads through a list.
-fn members(value: &Value, way: &[&str]) -> Vec<String> {
+fn members(value: &Value, way: &[&str]) -> Option<Vec<String>> {
     match (value, way) {
-        (Value::Array(items), way) => items.iter().flat_map(|item| members(item, way)).collect(),
-        (Value::Object(map), [name, rest @ ..]) => {
-            map.get(*name).map_or_else(Vec::new, |value| members(value, rest))
+        (Value::Array(items), way) => {
+            let of_each = items.iter().map(|item| members(item, way)).collect::<Option<Vec<_>>>()?;
+            Some(of_each.concat())
         }
-        (Value::String(text), []) => vec![text.clone()],
-        _ => Vec::new(),
+        (Value::Object(map), [name, rest @ ..]) => members(map.get(*name)?, rest),
+        (Value::String(text), []) => Some(vec![text.clone()]),
+        _ => None,
     }
 }
 

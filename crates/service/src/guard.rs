@@ -64,11 +64,17 @@ impl Guard {
 }
 
 impl Service {
-    /// Whether the caller may pass a guard; `values` gives what a name in braces stands for.
+    /// Whether the caller may pass a guard; `values` gives what a name in braces stands for: nothing at all in an
+    /// empty list, which needs no right.
     ///
     /// # Errors
     /// `Denied`, `Unauthenticated`; `Invalid` if a name stands for nothing.
-    pub fn require(&self, caller: &Caller, guard: Guard, values: impl Fn(&str) -> Vec<String>) -> Result<()> {
+    pub fn require(
+        &self,
+        caller: &Caller,
+        guard: Guard,
+        values: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Result<()> {
         self.pass(caller, guard, values).map(drop)
     }
 
@@ -81,9 +87,10 @@ impl Service {
         caller: &Caller,
         guard: Guard,
         repo: &RepositoryName,
-        values: impl Fn(&str) -> Vec<String>,
+        values: impl Fn(&str) -> Option<Vec<String>>,
     ) -> Result<()> {
-        let permitted = self.pass(caller, guard, values)?.expect("what is in a repository needs a right");
+        let permitted = self.pass(caller, guard, values)?;
+        let permitted = permitted.ok_or_else(|| Error::new(Kind::Invalid, "nothing is asked for"))?;
         permitted.engine.get_repository(repo).map(drop)
     }
 
@@ -91,7 +98,7 @@ impl Service {
         &self,
         caller: &Caller,
         guard: Guard,
-        values: impl Fn(&str) -> Vec<String>,
+        values: impl Fn(&str) -> Option<Vec<String>>,
     ) -> Result<Option<Permitted>> {
         match guard {
             Guard::Open | Guard::Optional => Ok(None),
@@ -115,15 +122,12 @@ impl Service {
 }
 
 /// The ARNs of a resource: one for each value of each name in it.
-fn filled(resource: &str, values: &impl Fn(&str) -> Vec<String>) -> Result<Vec<String>> {
+fn filled(resource: &str, values: &impl Fn(&str) -> Option<Vec<String>>) -> Result<Vec<String>> {
     let mut pieces = resource.split('{');
     let mut arns = vec![pieces.next().unwrap_or_default().to_owned()];
     for piece in pieces {
         let (name, rest) = piece.split_once('}').expect("a name in braces ends");
-        let values = values(name);
-        if values.is_empty() {
-            return Err(Error::new(Kind::Invalid, format!("{name} is missing")));
-        }
+        let values = values(name).ok_or_else(|| Error::new(Kind::Invalid, format!("{name} is missing")))?;
         let longer =
             |arn: &String| values.iter().map(|value| format!("{arn}{value}{rest}")).collect::<Vec<_>>();
         arns = arns.iter().flat_map(longer).collect();
