@@ -2,7 +2,7 @@
 
 import json
 import time
-from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 from conftest import CERTIFICATES
@@ -229,10 +229,14 @@ def test_strangers_become_nobody(made):
     # An administrator says whose it is.
     body, json_type = json.dumps({"id": "eva"}).encode(), {"Content-Type": "application/json"}
     assert server.api("POST", "/auth/users", body, json_type)[0] == 201
-    link = f"/auth/users/eva/external/principals?principalId={quote(principal, safe='')}"
-    assert server.api("POST", link)[0] == 201
+    server.cli("auth", "principals", "link", "eva", principal)
+    assert json.loads(server.cli("auth", "principals", "list", "eva", "-o", "json").stdout)[0]["id"] == principal
     assert eve.sign_in("eve")[0] == 200
     assert eve.user() == "eva"
+    server.cli("auth", "principals", "unlink", "eva", principal)
+    refused(Browser(server).sign_in("eve"), 401, "no user here is linked")
+    server.cli("auth", "principals", "link", "eva", principal)
+    assert server.cli("auth", "principals", "link", "admin", principal, check=False).returncode != 0, "it is eva"
     assert server.api("DELETE", "/auth/users/eva")[0] == 204
     refused(eve.sign_in("eve"), 401, "no user here is linked")
 

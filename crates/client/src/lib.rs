@@ -45,7 +45,8 @@ pub use objects::{ObjectBody, ObjectError, ObjectQuery, ObjectStats, PathType, U
 pub use operations::{Operation, Undone};
 pub use page::{Page, PageQuery, Pagination};
 pub use people::{
-    AccessKey, Explanation, Group, Holder, MasterKey, Near, NewAccessKey, Policy, ShortLivedKey, SignInLink,
+    AccessKey, Explanation, Group, Holder, MasterKey, Near, NewAccessKey, Policy, Principal, ShortLivedKey,
+    SignInLink,
 };
 pub use pulls::{PullRequest, PullRequestCreation};
 pub use refs::{BranchCreation, Ref, TagCreation};

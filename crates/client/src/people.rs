@@ -43,6 +43,15 @@ pub struct AccessKey {
     pub creation_date: i64,
 }
 
+/// Who a user is in another system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// The id there; of an OIDC provider issuer, `#` and `sub`.
+    pub id: String,
+    /// The user here.
+    pub user_id: String,
+}
+
 /// A new access key; its secret is told once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewAccessKey {
@@ -265,6 +274,29 @@ impl Client {
         let attempt = format!("delete access key {id} of user {user}");
         let segments = ["auth", "users", user, "credentials", id];
         self.call(Method::DELETE, Api::Compatible, &segments, attempt).read_nothing().await
+    }
+
+    /// A page of who a user is in other systems.
+    pub async fn list_principals(&self, user: &str, query: &PageQuery) -> Result<Page<Principal>, Error> {
+        let attempt = format!("list who user {user} is in other systems");
+        let segments = ["auth", "users", user, "external", "principals", "ls"];
+        query.add_to(self.call(Method::GET, Api::Compatible, &segments, attempt)).read_json().await
+    }
+
+    /// Says that a user is somebody in another system.
+    pub async fn link_principal(&self, user: &str, principal: &str) -> Result<(), Error> {
+        self.principal(Method::POST, user, principal, "link").await
+    }
+
+    /// Takes that back.
+    pub async fn unlink_principal(&self, user: &str, principal: &str) -> Result<(), Error> {
+        self.principal(Method::DELETE, user, principal, "unlink").await
+    }
+
+    async fn principal(&self, method: Method, user: &str, id: &str, what: &str) -> Result<(), Error> {
+        let attempt = format!("{what} user {user} and {id}");
+        let segments = ["auth", "users", user, "external", "principals"];
+        self.call(method, Api::Compatible, &segments, attempt).query("principalId", id).read_nothing().await
     }
 
     /// A page of groups by name.

@@ -93,7 +93,11 @@ fn refused(why: &NotSignedIn) -> Response {
         }
         NotSignedIn::Stranger(principal, reason) => {
             let reason = format!("{reason} (you are '{principal}')");
-            (StatusCode::UNAUTHORIZED, reason, "An administrator can link you with a user of this server.")
+            (
+                StatusCode::UNAUTHORIZED,
+                reason,
+                "An administrator can link you with a user of this server: 'millpond auth principals link'.",
+            )
         }
         NotSignedIn::Here(error) => {
             let status = if why.is_passing() {

@@ -351,16 +351,22 @@ mod tests {
                 desk.form = read_form(&form);
                 desk.authorization =
                     headers.get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+                let elsewhere = [("location", format!("{at}/elsewhere"))];
                 if let Some((status, body)) = &desk.refuses {
-                    return (StatusCode::from_u16(*status).unwrap(), body.clone());
+                    return (StatusCode::from_u16(*status).unwrap(), elsewhere, body.clone());
                 }
                 let claims = json!({
                     "iss": at, "sub": "eve", "aud": "us", "nonce": desk.nonce, "iat": NOW, "exp": NOW + 3600,
                 });
                 let Json(claims) = merged(claims, &desk.claims);
                 let id_token = desk.signer.sign(&json!({"alg": "ES256", "kid": desk.key_id}), &claims);
-                (StatusCode::OK, json!({"id_token": id_token, "access_token": "access"}).to_string())
+                (
+                    StatusCode::OK,
+                    elsewhere,
+                    json!({"id_token": id_token, "access_token": "access"}).to_string(),
+                )
             };
+            let elsewhere = async |State(desk): Shared| desk.lock().unwrap().asked.push("elsewhere");
             let userinfo = async |State(desk): Shared, headers: HeaderMap| {
                 let mut desk = desk.lock().unwrap();
                 desk.asked.push("userinfo");
@@ -372,6 +378,7 @@ mod tests {
                 .route("/keys", get(keys))
                 .route("/token", post(token))
                 .route("/me", get(userinfo))
+                .route("/elsewhere", get(elsewhere).post(elsewhere))
                 .with_state(desk.clone());
             tokio::spawn(async move { axum::serve(listener, router).await });
             Self { desk, clock: Arc::new(ManualClock::at(NOW * 1000)), issuer }
@@ -603,6 +610,7 @@ mod tests {
             (401, json!({"error": "invalid_client", "error_description": "x"}).to_string(), "misfit"),
             (404, String::new(), "misfit"),
             (302, String::new(), "misfit"),
+            (307, String::new(), "misfit"),
             (500, String::new(), "unreachable"),
             (429, String::new(), "unreachable"),
             (200, "{}".into(), "misfit"),
@@ -618,6 +626,8 @@ mod tests {
             };
             assert_eq!(found, kind, "{status}");
         }
+        // A code goes to the address that was looked at, and to no other.
+        test.desk(|desk| assert!(!desk.asked.contains(&"elsewhere"), "{:?}", desk.asked));
     }
 
     #[tokio::test]

@@ -35,6 +35,10 @@ impl Oidc {
         let external_url = text("external_url").context(
             "auth.oidc.issuer is set but external_url is not: the provider must know where to send browsers back to",
         )?;
+        ensure!(
+            text("tls.cert").is_none() || external_url.starts_with("https://"),
+            "external_url is '{external_url}', but with tls.cert cookies are for https only: begin it with https://"
+        );
         let redirect_url =
             format!("{}{}", external_url.trim_end_matches('/'), millpond_http::OIDC_CALLBACK_PATH);
         let owned = |name: &str| list(name).into_iter().map(str::to_owned).collect::<Vec<_>>();
@@ -115,6 +119,10 @@ mod tests {
             (with("auth.oidc.required_claims", "hd"), "NAME=VALUE"),
             (with("auth.oidc.required_claims", "=x"), "NAME=VALUE"),
             (with("auth.oidc.create_users", "yes"), "true or false"),
+            (
+                [&[("external_url", "http://127.0.0.1"), ("tls.cert", "c")], GOOD].concat(),
+                "begin it with https://",
+            ),
         ] {
             let error = build(&pairs).err().expect("refused").to_string();
             assert!(error.contains(part), "{error}");

@@ -7,6 +7,7 @@ mod lifetime;
 mod login_link;
 mod password;
 mod policies;
+mod principals;
 mod users;
 
 use crate::exit::Exit;
@@ -30,6 +31,9 @@ pub enum Auth {
     /// List, create and delete access keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say who users are in other systems, such as the OIDC provider
+    #[command(subcommand)]
+    Principals(principals::Principals),
     /// Print a link that signs a browser in, once
     LoginLink(login_link::LoginLink),
     /// Set a password; sessions of the user end
@@ -51,6 +55,7 @@ impl Auth {
             Self::Groups(verb) => verb.run(session).await,
             Self::Policies(verb) => verb.run(session).await,
             Self::Keys(verb) => verb.run(session).await,
+            Self::Principals(verb) => verb.run(session).await,
             Self::LoginLink(verb) => verb.run(session).await,
             Self::Password(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session).await,
