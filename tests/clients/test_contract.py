@@ -43,12 +43,6 @@ NOT_OFFERED = {
     "upload_part": (400, "needs an object store"),
     "upload_part_copy": (400, "needs an object store"),
     "create_symlink_file": (501, "not offered yet"),
-    "dump_refs": (501, "not offered yet"),
-    "dump_submit": (501, "not offered yet"),
-    "dump_status": (501, "not offered yet"),
-    "restore_refs": (501, "not offered yet"),
-    "restore_submit": (501, "not offered yet"),
-    "restore_status": (501, "not offered yet"),
     "get_metadata_object": (501, "not offered yet"),
 }
 
@@ -199,6 +193,19 @@ class Stage:
         told = set(re.findall(r"\b[0-9a-f]{64}\b", refused.value.body)) - {record.commit_id}
         return self.record(message="made elsewhere", commit_id=told.pop())
 
+    def bare(self):
+        """A bare repository over the same namespace."""
+        name = f"bare-{self.n}"
+        body = m.RepositoryCreation(name=name, storage_namespace=f"local://{self.repo}")
+        try:
+            self.sdk.repositories_api.create_repository(body, bare=True)
+        except lakefs_sdk.exceptions.ConflictException:
+            pass
+        return name
+
+    def dumped(self):
+        return m.RefsRestore(**self.sdk.internal_api.dump_refs(self.repo).to_dict())
+
     def etag(self, ref, path):
         return f'"{self.sdk.objects_api.stat_object(self.repo, ref, path).checksum}"'
 
@@ -333,16 +340,22 @@ CASES = {
     "delete_repository_metadata": (given(repository_metadata_keys=m.RepositoryMetadataKeys(keys=["a"])), {}),
     "dump_refs": (REPO, {}),
     "dump_submit": (REPO, {}),
-    "dump_status": (given(task_id="T"), {}),
+    "dump_status": (given(task_id=lambda s: s.sdk.repositories_api.dump_submit(s.repo).id), {404: {"task_id": "none"}}),
     "restore_refs": (
-        given(refs_restore=m.RefsRestore(commits_meta_range_id="", tags_meta_range_id="", branches_meta_range_id="")),
-        {},
+        given(repository=lambda s: s.bare(), refs_restore=lambda s: s.dumped()),
+        {400: {"repository": lambda s: s.repo}},
     ),
     "restore_submit": (
-        given(refs_restore=m.RefsRestore(commits_meta_range_id="", tags_meta_range_id="", branches_meta_range_id="")),
-        {},
+        given(repository=lambda s: s.bare(), refs_restore=lambda s: s.dumped()),
+        {400: {"repository": lambda s: s.repo}},
     ),
-    "restore_status": (given(task_id="T"), {}),
+    "restore_status": (
+        given(
+            repository=lambda s: s.bare(),
+            task_id=lambda s: s.sdk.repositories_api.restore_submit(s.bare(), s.dumped()).id,
+        ),
+        {404: {"task_id": "none"}},
+    ),
     # rules
     "get_branch_protection_rules": (REPO, {}),
     "set_branch_protection_rules": (

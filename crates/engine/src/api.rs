@@ -462,6 +462,17 @@ impl StoredContent {
     }
 }
 
+/// Names a dump of refs: the SHA-256 of each of its three files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DumpIds {
+    /// All commits.
+    pub commits: ContentHash,
+    /// Branches.
+    pub branches: ContentHash,
+    /// Tags.
+    pub tags: ContentHash,
+}
+
 /// Which commits to list.
 #[derive(Clone, Debug, Default)]
 pub struct LogRequest {

@@ -35,9 +35,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Metadata rows of one batch.
 const BATCH_ROWS: usize = 4096;
 /// Names of one page of a listing.
-const LIST_PAGE: usize = 100_000;
+pub(crate) const LIST_PAGE: usize = 100_000;
 /// Blobs that are copied at the same time: small ones share the disk's syncs.
-const PARALLEL: usize = 64;
+pub(crate) const PARALLEL: usize = 64;
 /// The catalogue is brought up to date after this many blobs,
 const NOTE_OBJECTS: usize = 4096;
 /// or this many bytes: what a backup that was cut off copies again at most.
@@ -443,12 +443,17 @@ async fn complete(kv: &dyn Kv) -> Result<State> {
 }
 
 /// Why a blob was not copied.
-enum Failed {
+pub(crate) enum Failed {
     Unreadable(BlobError),
     Unwritable(BlobError),
 }
 
 impl Failed {
+    pub(crate) fn into_error(self) -> BlobError {
+        let (Self::Unreadable(error) | Self::Unwritable(error)) = self;
+        error
+    }
+
     /// What keeps this one blob from being read.
     ///
     /// # Errors
@@ -468,6 +473,17 @@ async fn copy_blob(
     key: &BlobKey,
     expected: Option<(u64, [u8; 32])>,
 ) -> std::result::Result<(u64, [u8; 32]), Failed> {
+    copy_blob_as(from, key, to, key, expected).await
+}
+
+/// The same under another name.
+pub(crate) async fn copy_blob_as(
+    from: &dyn Blobs,
+    key: &BlobKey,
+    to: &dyn Blobs,
+    name: &BlobKey,
+    expected: Option<(u64, [u8; 32])>,
+) -> std::result::Result<(u64, [u8; 32]), Failed> {
     let judge = |found: (u64, [u8; 32])| match expected.is_none_or(|expected| expected == found) {
         true => Ok(found),
         false => Err(Failed::Unreadable(not_as_catalogued(key))),
@@ -477,10 +493,10 @@ async fn copy_blob(
     if size <= READ_BYTES {
         let bytes = reader.read(0..size).await.map_err(Failed::Unreadable)?;
         let found = judge((size, Sha256::digest(&bytes).into()))?;
-        to.put(key, bytes).await.map_err(Failed::Unwritable)?;
+        to.put(name, bytes).await.map_err(Failed::Unwritable)?;
         return Ok(found);
     }
-    let mut writer = to.create(key).await.map_err(Failed::Unwritable)?;
+    let mut writer = to.create(name).await.map_err(Failed::Unwritable)?;
     let mut hasher = Sha256::new();
     let mut at = 0;
     while at < size {

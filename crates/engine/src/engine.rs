@@ -3,8 +3,8 @@
 use crate::journal::{Journal, Place, Submission, Ticket};
 use crate::keys::{self, RepoUid};
 use crate::nodes::{NodeCache, Nodes};
-use crate::record::{Context, Record, Row};
-use crate::state::{Branch, BranchState, Repo, RootState, Unsaved, Versioned, new_repo_state, ref_move};
+use crate::record::{Context, Record, RestoredBranch, Row};
+use crate::state::{Branch, BranchState, Repo, RootState, Unsaved, Versioned, new_repo_state, ref_moves};
 use crate::tasks::{Tasks, TokioTasks};
 use crate::{Actor, Error, Kind, Result, Thing};
 use bytes::Bytes;
@@ -110,6 +110,8 @@ pub enum Created {
     Repo(Arc<Repo>),
     /// A branch.
     Branch(Arc<Branch>),
+    /// All branches of a restored repository.
+    Branches(Vec<Arc<Branch>>),
 }
 
 impl Engine {
@@ -479,7 +481,9 @@ pub(crate) fn publish(
                     }
                 },
             };
-            if !repo.state.read().branches.contains_key(default_branch) {
+            if let Some(commit) = commit
+                && !repo.state.read().branches.contains_key(default_branch)
+            {
                 let branch = first_branch(default_branch, commit);
                 repo.state.publish(|s| {
                     s.branches.insert(default_branch.clone(), branch);
@@ -505,6 +509,11 @@ pub(crate) fn sequence(row: u64, position: usize) -> u64 {
 
 pub(crate) fn first_branch(name: &BranchName, commit: &Commit) -> Arc<Branch> {
     Branch::new(name.clone(), false, BranchState::new(commit.id(), TreeId::EMPTY))
+}
+
+/// A branch as it was dumped, with nothing staged.
+pub(crate) fn restored_branch(branch: &RestoredBranch) -> Arc<Branch> {
+    Branch::new(branch.name.clone(), branch.hidden, BranchState::new(branch.head, branch.tree))
 }
 
 fn publish_in(
@@ -585,10 +594,21 @@ fn publish_in(
         }
         Record::RepositoryCreated { default_branch, commit, .. } => {
             unsaved.repository = true;
-            unsaved.branches.insert(default_branch.clone());
-            let id = commit.id();
-            unsaved.commits.insert(id, commit.clone());
-            unsaved.durable_commits.push(id);
+            if let Some(commit) = commit {
+                unsaved.branches.insert(default_branch.clone());
+                let id = commit.id();
+                unsaved.commits.insert(id, commit.clone());
+                unsaved.durable_commits.push(id);
+            }
+        }
+        Record::RefsRestored { branches, tags, .. } => {
+            let made = match created {
+                Some(Created::Branches(made)) => made.clone(),
+                _ => branches.iter().map(restored_branch).collect(),
+            };
+            unsaved.branches.extend(branches.iter().map(|branch| branch.name.clone()));
+            unsaved.tags.extend(tags.iter().map(|(tag, _)| tag.clone()));
+            repo.state.publish(|s| s.restore(&made, tags));
         }
         Record::PullRequestChanged { pull, .. } => {
             unsaved.pulls.insert(pull.id.clone());
@@ -613,9 +633,7 @@ fn publish_in(
             repo.state.publish(|s| s.apply(record, None));
         }
     }
-    if let Some(moved) = ref_move(context, record, sequence) {
-        unsaved.moves.push(Arc::new(moved));
-    }
+    unsaved.moves.extend(ref_moves(context, record, sequence).into_iter().map(Arc::new));
 }
 
 struct Loader<'a> {

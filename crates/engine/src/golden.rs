@@ -3,17 +3,18 @@
 //! reviewed. `MILLPOND_GOLDEN_WRITE=1` writes files and lines that are missing; those that exist are never replaced.
 
 use crate::address::{DataName, explicit, foreign, imported};
+use crate::dump;
 use crate::jobs::{Job, JobEnd, JobKind, Made};
 use crate::manifest::{Manifest, Part};
 use crate::nodes::{Location, PackIndex};
 use crate::record::{
     Beside, BesideChange, CompletedUpload, Context, Idempotency, ImportEnd, ImportOrder, ImportProgress,
-    ImportRule, Record, Refusal, Row, StoredPart,
+    ImportRule, Record, Refusal, RestoredBranch, Row, StoredPart,
 };
 use crate::settings::{Protection, Settings};
 use crate::state::{Branch, BranchState, ImportState, RepoState, UploadState};
 use crate::{
-    CollectionRules, ImportPath, ImportRequest, Kind, PartInfo, PullRequest, PullRequestId,
+    CollectionRules, DumpIds, ImportPath, ImportRequest, Kind, PartInfo, PullRequest, PullRequestId,
     PullRequestStatus, RefMove, RepositoryInfo, SourceKind, UploadInfo, checkpoint, idempotency, keys,
     tables,
 };
@@ -156,7 +157,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 namespace: "local://lake".into(),
                 default_branch: branch.clone(),
                 read_only: true,
-                commit: Arc::new(Commit { tree: TreeId::EMPTY, parents: vec![], ..a_commit() }),
+                commit: Some(Arc::new(Commit { tree: TreeId::EMPTY, parents: vec![], ..a_commit() })),
             },
         ),
         ("2 repository deleted", Record::RepositoryDeleted { uid }),
@@ -327,6 +328,10 @@ fn a_merged_pull() -> PullRequest {
     }
 }
 
+fn a_dump() -> DumpIds {
+    DumpIds { commits: ContentHash([19; 32]), branches: ContentHash([20; 32]), tags: ContentHash([21; 32]) }
+}
+
 fn a_job(outcome: Option<Result<Made, (Kind, String)>>) -> Job {
     Job {
         id: "4pe0ofvqf7vvvvvvvvvg".into(),
@@ -378,6 +383,43 @@ fn records_of_version_2() -> Vec<(&'static str, Record)> {
         job(Some(Ok(Made::Commit(CommitId([2; 32]))))),
         job(Some(Err((Kind::Conflict, "both sides changed a".into())))),
         ("22 job forgotten", Record::JobChanged { uid, id: a_job(None).id, job: None }),
+    ]
+}
+
+/// Records that came with bare repositories.
+fn records_of_dumps() -> Vec<(&'static str, Record)> {
+    let uid = 300;
+    let job = |what, kind, made| {
+        let job = Job { kind, ..a_job(Some(Ok(made))) };
+        (what, Record::JobChanged { uid, id: job.id.clone(), job: Some(Arc::new(job)) })
+    };
+    vec![
+        (
+            "23 bare repository created",
+            Record::RepositoryCreated {
+                uid,
+                name: RepositoryName::parse("lake").expect("a repository name"),
+                namespace: "local://lake".into(),
+                default_branch: branch_name(),
+                read_only: false,
+                commit: None,
+            },
+        ),
+        (
+            "24 refs restored",
+            Record::RefsRestored {
+                uid,
+                branches: vec![RestoredBranch {
+                    name: branch_name(),
+                    head: CommitId([2; 32]),
+                    tree: tree(7),
+                    hidden: true,
+                }],
+                tags: vec![(TagName::parse("v1.0").expect("a tag name"), CommitId([1; 32]))],
+            },
+        ),
+        job("22 job dumped", JobKind::Dump, Made::Dump(a_dump())),
+        job("22 job restored", JobKind::Restore, Made::Nothing),
     ]
 }
 
@@ -434,7 +476,9 @@ fn journal_rows_of_version_2() {
     let changes = vec![change(false, "policy/p", "{}"), change(true, "user/eve", "")];
     let beside = Context { beside: Some(Beside { number: 300, changes }), ..context(None) };
     lines.push(("changes beside the engine's", Bytes::from(Row::encode(3, &[16; 32], &[(&beside, &[])]))));
-    let records: Vec<_> = records.iter().chain(&imports).chain(&later).chain(&newest).collect();
+    let dumps = records_of_dumps();
+    lines.extend(dumps.iter().map(|(what, record)| (*what, encode(record))));
+    let records: Vec<_> = records.iter().chain(&imports).chain(&later).chain(&newest).chain(&dumps).collect();
     for (what, bytes) in golden("journal-v2", &lines) {
         let row = Row::decode(bytes.clone()).unwrap_or_else(|e| panic!("{what}: {e}"));
         let mutations: Vec<_> = row.mutations.iter().map(|(c, r)| (c, r.as_slice())).collect();
@@ -608,6 +652,43 @@ fn part_lists_of_version_1() {
 }
 
 #[test]
+fn dumps_of_version_1() {
+    let origin = dump::Origin { uid: 300, namespace: "local://lake".into() };
+    let commits = dump::Commits {
+        rules: vec![(200, Arc::new(a_rule()))],
+        aliases: vec![(CommitId([18; 32]), CommitId([1; 32]))],
+        commits: vec![
+            Arc::new(Commit { parents: vec![], generation: 1, ..a_commit() }),
+            Arc::new(a_commit()),
+        ],
+    };
+    let branches = vec![(branch_name(), CommitId([2; 32]), true)];
+    let tags = vec![(TagName::parse("v1.0").expect("a tag name"), CommitId([1; 32]))];
+    let lines = [
+        ("commits", dump::encode_commits(&origin, &commits)),
+        ("branches", dump::encode_branches(&origin, &branches)),
+        ("tags", dump::encode_tags(&origin, &tags)),
+    ];
+    let stored = golden("dump-v1", &lines);
+    let take = |what: &str| stored[what].clone();
+    assert_eq!(dump::decode_commits(take("commits")), Ok((origin.clone(), commits)));
+    assert_eq!(dump::decode_branches(take("branches")), Ok((origin.clone(), branches)));
+    assert_eq!(dump::decode_tags(take("tags")), Ok((origin, tags)));
+    assert!(dump::decode_tags(take("branches")).is_err(), "another file");
+    for (what, bytes) in &stored {
+        for end in 0..bytes.len() {
+            let cut = bytes.slice(..end);
+            let read = match what.as_str() {
+                "commits" => dump::decode_commits(cut).is_ok(),
+                "branches" => dump::decode_branches(cut).is_ok(),
+                _ => dump::decode_tags(cut).is_ok(),
+            };
+            assert!(!read, "{what} cut at {end}");
+        }
+    }
+}
+
+#[test]
 fn pack_indexes_of_versions_1_and_2() {
     let at = |pack, offset, len| Location { pack, offset, len, base: None };
     let edits = Location { base: Some(Box::new(NodeId([2; 32]))), ..at(3 << 32 | 1, 16, 90) };
@@ -637,6 +718,7 @@ fn damaged_rows_are_refused_without_panic() {
         .chain(import_records())
         .chain(later_records())
         .chain(records_of_version_2())
+        .chain(records_of_dumps())
         .map(|(_, record)| record)
         .collect();
     let row = Row::encode(3, &[16; 32], &[(&context, &all)]);

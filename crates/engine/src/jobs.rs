@@ -5,8 +5,8 @@
 //! having to write that.
 
 use crate::record::take_flag;
-use crate::{CommitInfo, Error, Kind};
-use millpond_types::{CommitId, DecodeError, Reader, Timestamp, Writer};
+use crate::{CommitInfo, DumpIds, Error, Kind};
+use millpond_types::{CommitId, ContentHash, DecodeError, Reader, Timestamp, Writer};
 
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,14 @@ pub enum JobKind {
     Commit,
     /// Merges into a branch.
     Merge,
+    /// Dumps the refs of a repository.
+    Dump,
+    /// Restores them into a bare one.
+    Restore,
 }
 
-const KINDS: &[(u8, JobKind)] = &[(0, JobKind::Commit), (1, JobKind::Merge)];
+const KINDS: &[(u8, JobKind)] =
+    &[(0, JobKind::Commit), (1, JobKind::Merge), (2, JobKind::Dump), (3, JobKind::Restore)];
 
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,10 @@ pub struct JobEnd {
 pub enum Made {
     /// A commit.
     Commit(CommitId),
+    /// A dump.
+    Dump(DumpIds),
+    /// What it made is elsewhere.
+    Nothing,
 }
 
 /// A job as callers see it.
@@ -83,6 +92,10 @@ pub enum JobOutcome {
 pub enum JobResult {
     /// A commit.
     Commit(CommitInfo),
+    /// A dump.
+    Dump(DumpIds),
+    /// What it made is elsewhere.
+    Nothing,
 }
 
 /// Stored form of a job.
@@ -97,6 +110,8 @@ pub fn encode(w: &mut Writer, job: &Job) {
     match &end.outcome {
         Err((kind, why)) => w.u8(0).u8(kind.code()).text(why),
         Ok(Made::Commit(id)) => w.u8(1).raw(&id.0),
+        Ok(Made::Dump(ids)) => w.u8(2).raw(&ids.commits.0).raw(&ids.branches.0).raw(&ids.tags.0),
+        Ok(Made::Nothing) => w.u8(3),
     };
 }
 
@@ -112,6 +127,11 @@ pub fn decode(r: &mut Reader) -> Result<Job, DecodeError> {
         let outcome = match r.u8()? {
             0 => Err((Kind::of_code(r.u8()?), r.text()?)),
             1 => Ok(Made::Commit(CommitId(r.digest()?))),
+            2 => {
+                let mut hash = || Ok(ContentHash(r.digest()?));
+                Ok(Made::Dump(DumpIds { commits: hash()?, branches: hash()?, tags: hash()? }))
+            }
+            3 => Ok(Made::Nothing),
             _ => return Err(DecodeError("unknown result of a job")),
         };
         end = Some(JobEnd { time, outcome });

@@ -4,7 +4,7 @@
 use crate::pulls::PullRequestId;
 use bytes::Bytes;
 use millpond_blob::BlobKey;
-use millpond_types::{BranchName, CommitId, RepositoryName, TagName};
+use millpond_types::{BranchName, CommitId, ContentHash, RepositoryName, TagName};
 
 /// Internal number of a repository. Never used again after the repository is deleted.
 pub type RepoUid = u64;
@@ -225,6 +225,16 @@ pub fn pack_index(uid: RepoUid, number: u64) -> BlobKey {
 /// All multi-pack indexes of a repository.
 pub fn pack_indexes(uid: RepoUid) -> String {
     format!("r{uid:x}/midx/")
+}
+
+/// A file of a dump of refs. It says itself which repository it is of, so that it is found without that one's row.
+pub fn dump(id: &ContentHash) -> BlobKey {
+    BlobKey::new(&format!("dump/{}", id.to_hex()))
+}
+
+/// All object bytes of a repository.
+pub fn data_of_all(uid: RepoUid) -> String {
+    format!("r{uid:x}/data/")
 }
 
 /// Object bytes.

@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod checkpoint;
 mod deletions;
+mod dump;
 mod engine;
 pub mod format;
 mod fsck;

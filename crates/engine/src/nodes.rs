@@ -218,16 +218,7 @@ impl Nodes {
                     packed.bytes.slice(at.offset as usize..at.offset as usize + at.len as usize),
                 );
             }
-            let ids = located.iter().map(|(id, _)| (number, *id)).collect::<Vec<_>>();
-            self.index.write().extend(located);
-            let mut packs = self.packs.lock();
-            packs.unsaved.extend(ids);
-            packs.since_saved.0 += 1;
-            packs.since_saved.1 += packed.bytes.len();
-            if packs.since_saved.0 >= UNSAVED_PACKS_MAX || packs.since_saved.1 >= UNSAVED_BYTES_MAX {
-                packs.since_saved = (0, 0);
-                self.save_index_soon();
-            }
+            self.is_stored(number, located, packed.bytes.len());
         }
         let mut fresh = self.fresh.write();
         for node in new.iter().flat_map(|n| n.nodes()) {
@@ -242,6 +233,50 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    /// Stores a pack of another repository, as it is, under a number of this one. Packs that lean on others come after
+    /// them. One whose nodes are all there is passed over.
+    pub async fn take_in(self: &Arc<Self>, pack: Bytes) -> Result<()> {
+        self.load_index().await?;
+        let entries = pack::read_index(&pack).map_err(tree_error)?;
+        let all_there = {
+            let index = self.index.read();
+            entries.iter().all(|entry| index.contains_key(&entry.id))
+        };
+        if all_there {
+            return Ok(());
+        }
+        let being_stored = self.begin_pack();
+        let number = being_stored.number;
+        let mut located = locations(number, &pack, &entries)?;
+        let bytes = pack.len();
+        self.blobs.put(&keys::pack(self.uid, number), pack).await.map_err(store_error)?;
+        // What is there stays where it is: a node that leans on another must not come to lean on itself.
+        let index = self.index.read();
+        located.retain(|(id, _)| !index.contains_key(id));
+        drop(index);
+        self.is_stored(number, located, bytes);
+        Ok(())
+    }
+
+    /// Whether a node is stored.
+    pub async fn has(&self, id: &NodeId) -> Result<bool> {
+        self.load_index().await?;
+        Ok(self.index.read().contains_key(id))
+    }
+
+    fn is_stored(self: &Arc<Self>, number: u64, located: Vec<(NodeId, Location)>, pack_bytes: usize) {
+        let ids = located.iter().map(|(id, _)| (number, *id)).collect::<Vec<_>>();
+        self.index.write().extend(located);
+        let mut packs = self.packs.lock();
+        packs.unsaved.extend(ids);
+        packs.since_saved.0 += 1;
+        packs.since_saved.1 += pack_bytes;
+        if packs.since_saved.0 >= UNSAVED_PACKS_MAX || packs.since_saved.1 >= UNSAVED_BYTES_MAX {
+            packs.since_saved = (0, 0);
+            self.save_index_soon();
+        }
     }
 
     fn begin_pack(&self) -> BeingStored<'_> {

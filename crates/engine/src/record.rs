@@ -105,8 +105,8 @@ pub enum Record {
         default_branch: BranchName,
         /// Refuses changes without force.
         read_only: bool,
-        /// First commit.
-        commit: Arc<Commit>,
+        /// First commit; none: it is bare, without any branch.
+        commit: Option<Arc<Commit>>,
     },
     /// A repository is unpublished.
     RepositoryDeleted {
@@ -299,6 +299,28 @@ pub enum Record {
         /// All of it.
         job: Option<Arc<Job>>,
     },
+    /// A bare repository gets its branches and tags, all at once.
+    RefsRestored {
+        /// Repository.
+        uid: RepoUid,
+        /// In order.
+        branches: Vec<RestoredBranch>,
+        /// In order.
+        tags: Vec<(TagName, CommitId)>,
+    },
+}
+
+/// A branch as it was dumped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredBranch {
+    /// Its name.
+    pub name: BranchName,
+    /// Its commit.
+    pub head: CommitId,
+    /// That commit's tree.
+    pub tree: TreeId,
+    /// Left out of listings.
+    pub hidden: bool,
 }
 
 /// An import as it was asked for.
@@ -596,7 +618,7 @@ pub(crate) fn take_branch(r: &mut Reader) -> Result<BranchName, DecodeError> {
     BranchName::parse(&r.text()?).map_err(|_| DecodeError("branch name is not valid"))
 }
 
-fn take_tag(r: &mut Reader) -> Result<TagName, DecodeError> {
+pub(crate) fn take_tag(r: &mut Reader) -> Result<TagName, DecodeError> {
     TagName::parse(&r.text()?).map_err(|_| DecodeError("tag name is not valid"))
 }
 
@@ -637,7 +659,8 @@ impl Record {
             | Self::PullRequestChanged { uid, .. }
             | Self::CommitsStored { uid, .. }
             | Self::AliasAdded { uid, .. }
-            | Self::JobChanged { uid, .. } => *uid,
+            | Self::JobChanged { uid, .. }
+            | Self::RefsRestored { uid, .. } => *uid,
         }
     }
 
@@ -659,12 +682,16 @@ impl Record {
                 };
                 ops.iter().map(of).sum()
             }
-            Self::RepositoryCreated { commit, .. } => FIXED + of_commit(commit),
+            Self::RepositoryCreated { commit: Some(commit), .. } => FIXED + of_commit(commit),
             Self::HeadMoved { commit: Some(commit), .. } => FIXED + of_commit(commit),
             Self::RepositoryMetadata { metadata, .. } => FIXED + texts(metadata),
             Self::UploadCreated { upload, .. } => FIXED + texts(&upload.attributes.metadata),
             Self::SettingsChanged { settings, .. } => FIXED + settings.bytes(),
             Self::PullRequestChanged { pull, .. } => pulls::bytes(pull),
+            Self::RefsRestored { branches, tags, .. } => {
+                let branches: usize = branches.iter().map(|branch| branch.name.as_str().len() + 80).sum();
+                FIXED + branches + tags.iter().map(|(tag, _)| tag.as_str().len() + 40).sum::<usize>()
+            }
             Self::CommitsStored { commits, .. } => {
                 commits.iter().map(|commit| FIXED + of_commit(commit)).sum()
             }
@@ -675,9 +702,11 @@ impl Record {
     fn encode(&self, w: &mut Writer) {
         match self {
             Self::RepositoryCreated { uid, name, namespace, default_branch, read_only, commit } => {
-                w.u8(1).uint(*uid).text(name.as_str()).text(namespace).text(default_branch.as_str());
-                w.u8(u8::from(*read_only));
-                commit.encode(w);
+                w.u8(if commit.is_some() { 1 } else { 23 }).uint(*uid);
+                w.text(name.as_str()).text(namespace).text(default_branch.as_str()).u8(u8::from(*read_only));
+                if let Some(commit) = commit {
+                    commit.encode(w);
+                }
             }
             Self::RepositoryDeleted { uid } => {
                 w.u8(2).uint(*uid);
@@ -804,6 +833,18 @@ impl Record {
                     }
                 }
             }
+            Self::RefsRestored { uid, branches, tags } => {
+                w.u8(24).uint(*uid).uint(branches.len() as u64);
+                for branch in branches {
+                    w.text(branch.name.as_str()).raw(&branch.head.0);
+                    put_tree(w, &branch.tree);
+                    w.u8(u8::from(branch.hidden));
+                }
+                w.uint(tags.len() as u64);
+                for (tag, commit) in tags {
+                    w.text(tag.as_str()).raw(&commit.0);
+                }
+            }
         }
     }
 
@@ -812,14 +853,14 @@ impl Record {
         let kind = r.u8()?;
         let uid = r.uint()?;
         Ok(match kind {
-            1 => Self::RepositoryCreated {
+            1 | 23 => Self::RepositoryCreated {
                 uid,
                 name: RepositoryName::parse(&r.text()?)
                     .map_err(|_| DecodeError("repository name is not valid"))?,
                 namespace: r.text()?,
                 default_branch: take_branch(r)?,
                 read_only: take_flag(r)?,
-                commit: Arc::new(Commit::decode(r)?),
+                commit: if kind == 1 { Some(Arc::new(Commit::decode(r)?)) } else { None },
             },
             2 => Self::RepositoryDeleted { uid },
             3 => Self::RepositoryMetadata { uid, metadata: r.map()? },
@@ -882,6 +923,18 @@ impl Record {
                 id: r.text()?,
                 job: if take_flag(r)? { Some(Arc::new(jobs::decode(r)?)) } else { None },
             },
+            24 => {
+                let mut branches = Vec::new();
+                for _ in 0..r.uint()? {
+                    let (name, head) = (take_branch(r)?, CommitId(r.digest()?));
+                    branches.push(RestoredBranch { name, head, tree: take_tree(r)?, hidden: take_flag(r)? });
+                }
+                let mut tags = Vec::new();
+                for _ in 0..r.uint()? {
+                    tags.push((take_tag(r)?, CommitId(r.digest()?)));
+                }
+                Self::RefsRestored { uid, branches, tags }
+            }
             _ => return Err(DecodeError("journal record is of an unknown kind; a newer Millpond wrote it")),
         })
     }

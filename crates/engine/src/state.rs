@@ -264,6 +264,12 @@ pub struct RepoState {
 impl Settle for RepoState {}
 
 impl RepoState {
+    /// Gives a bare repository its refs.
+    pub fn restore(&mut self, branches: &[Arc<Branch>], tags: &[(TagName, CommitId)]) {
+        self.branches.extend(branches.iter().map(|branch| (branch.name.clone(), branch.clone())));
+        self.tags.extend(tags.iter().cloned());
+    }
+
     /// Applies a record about refs, settings or uploads. `branch` is the new branch of `BranchCreated`.
     pub fn apply(&mut self, record: &Record, branch: Option<&Arc<Branch>>) {
         match record {
@@ -445,30 +451,39 @@ impl RootState {
     }
 }
 
-/// What a ref move looks like for a record, if it moves a ref.
-pub fn ref_move(context: &Context, record: &Record, sequence: u64) -> Option<RefMove> {
+/// How a record moves refs. One that restores many comes first of all moves of its repository, so their numbers may
+/// count up to that of the record.
+pub fn ref_moves(context: &Context, record: &Record, sequence: u64) -> Vec<RefMove> {
+    let moved = |sequence, is_tag, name: String, old, new| RefMove {
+        sequence,
+        time: context.time,
+        actor: context.actor.clone(),
+        cause: context.verb.clone(),
+        is_tag,
+        name,
+        old,
+        new,
+    };
     let (is_tag, name, old, new) = match record {
         Record::BranchCreated { branch, head, .. } => (false, branch.to_string(), None, Some(*head)),
-        Record::RepositoryCreated { default_branch, commit, .. } => {
+        Record::RepositoryCreated { default_branch, commit: Some(commit), .. } => {
             (false, default_branch.to_string(), None, Some(commit.id()))
         }
         Record::BranchDeleted { branch, head, .. } => (false, branch.to_string(), Some(*head), None),
         Record::HeadMoved { branch, old, new, .. } => (false, branch.to_string(), Some(*old), Some(*new)),
         Record::TagCreated { tag, commit, .. } => (true, tag.to_string(), None, Some(*commit)),
         Record::TagDeleted { tag, commit, .. } => (true, tag.to_string(), Some(*commit), None),
-        _ => return None,
+        Record::RefsRestored { branches, tags, .. } => {
+            let branches = branches.iter().map(|branch| (false, branch.name.to_string(), branch.head));
+            let tags = tags.iter().map(|(tag, commit)| (true, tag.to_string(), *commit));
+            let all: Vec<_> = branches.chain(tags).collect();
+            let first = sequence.saturating_sub(all.len() as u64);
+            let moves = (first..).zip(all);
+            return moves.map(|(at, (is_tag, name, to))| moved(at, is_tag, name, None, Some(to))).collect();
+        }
+        _ => return Vec::new(),
     };
-    let cause = context.verb.clone();
-    Some(RefMove {
-        sequence,
-        time: context.time,
-        actor: context.actor.clone(),
-        cause,
-        is_tag,
-        name,
-        old,
-        new,
-    })
+    vec![moved(sequence, is_tag, name, old, new)]
 }
 
 /// The parts of a repository that a record needs to exist before it can be applied.

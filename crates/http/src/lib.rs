@@ -15,6 +15,7 @@ mod branches;
 mod call;
 mod commits;
 mod config;
+mod dumps;
 mod error;
 mod form;
 mod imports;

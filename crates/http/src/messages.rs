@@ -366,19 +366,25 @@ message! {
         result: MergeResult, error: Error<'a>, status_code: u64
     }
 }
-shape! { TaskInfo { id: String } }
-shape! {
+message! { #[derive(Serialize)] TaskInfo { id: String } }
+message! {
+    #[derive(Serialize)]
     RefsDump { commits_meta_range_id: String, tags_meta_range_id: String, branches_meta_range_id: String }
 }
-shape! {
+message! {
+    #[derive(Deserialize)]
     RefsRestore {
         commits_meta_range_id: String, tags_meta_range_id: String, branches_meta_range_id: String; force: bool
     }
 }
-shape! {
-    RepositoryDumpStatus { id: String, done: bool, update_time: Instant; error: String, refs: RefsDump }
+message! {
+    #[derive(Serialize)]
+    RepositoryDumpStatus<'a> { id: &'a str, done: bool, update_time: Instant; error: &'a str, refs: RefsDump }
 }
-shape! { RepositoryRestoreStatus { id: String, done: bool, update_time: Instant; error: String } }
+message! {
+    #[derive(Serialize)]
+    RepositoryRestoreStatus<'a> { id: &'a str, done: bool, update_time: Instant; error: &'a str }
+}
 
 // --- rules, runs, pull requests ------------------------------------------------------------------
 

@@ -16,9 +16,6 @@ pub async fn list(call: Call) -> Handled {
 /// `POST /repositories`
 pub async fn create(mut call: Call) -> Handled {
     let body: RepositoryCreation = call.message()?;
-    if call.flag("bare") {
-        return Err(Refusal::not_implemented("bare repositories (for restoring a dump) are not offered"));
-    }
     if body.sample_data == Some(true) {
         return Err(Refusal::not_implemented("sample data is not offered"));
     }
@@ -36,8 +33,15 @@ pub async fn create(mut call: Call) -> Handled {
         default_branch: branch(default_branch.as_deref().unwrap_or("main"))?,
         read_only: body.read_only.unwrap_or(false),
     };
-    let info =
-        call.change(|service, caller| async move { service.create_repository(&caller, new).await }).await?;
+    let bare = call.flag("bare");
+    let info = call
+        .change(|service, caller| async move {
+            match bare {
+                true => service.create_bare_repository(&caller, new).await,
+                false => service.create_repository(&caller, new).await,
+            }
+        })
+        .await?;
     json::created(&Repository::from(&info))
 }
 

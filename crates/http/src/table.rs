@@ -10,8 +10,8 @@ use crate::operation::Verb::{Delete, Get, Head, Patch, Post, Put};
 use crate::operation::{Operation, Parameter, Place, Takes};
 use crate::schema::{Described, Type};
 use crate::{
-    adoption, audit, auth, branches, commits, config, imports, jobs, millpond, not_offered, objects, oidc,
-    people, pulls, refs, repositories, rules, sign_in, staging, tags, upkeep,
+    adoption, audit, auth, branches, commits, config, dumps, imports, jobs, millpond, not_offered, objects,
+    oidc, people, pulls, refs, repositories, rules, sign_in, staging, tags, upkeep,
 };
 use millpond_service::Action::*;
 use millpond_service::Guard::{Login, Open, Optional, Rights, Somewhere};
@@ -145,12 +145,12 @@ pub static LAKEFS: &[Operation] = &[
     Operation::new(Get, "/repositories/{repository}/metadata", "repositories", "getRepositoryMetadata", Rights(&[(ReadRepository, REPOSITORY)]), run!(repositories::get_metadata)).gives(200, Type::Map(&Type::Text)),
     Operation::new(Post, "/repositories/{repository}/metadata", "internal", "setRepositoryMetadata", Rights(&[(UpdateRepository, REPOSITORY)]), run!(repositories::set_metadata)).json(of::<RepositoryMetadataSet>()),
     Operation::new(Delete, "/repositories/{repository}/metadata", "internal", "deleteRepositoryMetadata", Rights(&[(UpdateRepository, REPOSITORY)]), run!(repositories::delete_metadata)).json(of::<RepositoryMetadataKeys>()),
-    Operation::new(Post, "/repositories/{repository}/dump", "repositories", "dumpSubmit", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(unsupported)).gives(202, of::<TaskInfo>()),
-    Operation::new(Get, "/repositories/{repository}/dump", "repositories", "dumpStatus", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(unsupported)).with(&[must("task_id")]).gives(200, of::<RepositoryDumpStatus>()),
-    Operation::new(Post, "/repositories/{repository}/restore", "repositories", "restoreSubmit", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(unsupported)).json(of::<RefsRestore>()).gives(202, of::<TaskInfo>()),
-    Operation::new(Get, "/repositories/{repository}/restore", "repositories", "restoreStatus", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(unsupported)).with(&[must("task_id")]).gives(200, of::<RepositoryRestoreStatus>()),
-    Operation::new(Put, "/repositories/{repository}/refs/dump", "internal", "dumpRefs", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(unsupported)).gives(201, of::<RefsDump>()),
-    Operation::new(Put, "/repositories/{repository}/refs/restore", "internal", "restoreRefs", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(unsupported)).json(of::<RefsRestore>()).status(200),
+    Operation::new(Post, "/repositories/{repository}/dump", "repositories", "dumpSubmit", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(dumps::submit_dump)).gives(202, of::<TaskInfo>()),
+    Operation::new(Get, "/repositories/{repository}/dump", "repositories", "dumpStatus", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(dumps::dump_status)).with(&[must("task_id")]).gives(200, of::<RepositoryDumpStatus>()),
+    Operation::new(Post, "/repositories/{repository}/restore", "repositories", "restoreSubmit", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(dumps::submit_restore)).json(of::<RefsRestore>()).gives(202, of::<TaskInfo>()),
+    Operation::new(Get, "/repositories/{repository}/restore", "repositories", "restoreStatus", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(dumps::restore_status)).with(&[must("task_id")]).gives(200, of::<RepositoryRestoreStatus>()),
+    Operation::new(Put, "/repositories/{repository}/refs/dump", "internal", "dumpRefs", Rights(&[(ListTags, REPOSITORY), (ListBranches, REPOSITORY), (ListCommits, REPOSITORY)]), run!(dumps::dump)).gives(201, of::<RefsDump>()),
+    Operation::new(Put, "/repositories/{repository}/refs/restore", "internal", "restoreRefs", Rights(&[(CreateTag, REPOSITORY), (CreateBranch, REPOSITORY), (CreateCommit, REPOSITORY)]), run!(dumps::restore)).json(of::<RefsRestore>()).status(200),
 
     // --- rules ---
     Operation::new(Get, "/repositories/{repository}/settings/branch_protection", "repositories", "getBranchProtectionRules", Rights(&[(GetBranchProtectionRules, REPOSITORY)]), run!(rules::branch_protection)).gives(200, of::<Vec<BranchProtectionRule>>()),

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod audit_verbs;
+mod dumps;
 mod gate;
 pub mod guard;
 mod history;

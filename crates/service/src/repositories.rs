@@ -17,6 +17,21 @@ impl Service {
         p.engine.create_repository(&p.actor, new).await
     }
 
+    /// Creates a repository without any branch, for a dump to be restored into.
+    pub async fn create_bare_repository(
+        &self,
+        caller: &Caller,
+        new: NewRepository,
+    ) -> Result<RepositoryInfo> {
+        let (name, namespace) = (new.name.clone(), new.storage_namespace.clone());
+        let needs = [
+            (Action::CreateRepository, Resource::Repository(&name)),
+            (Action::AttachStorageNamespace, Resource::Namespace(&namespace)),
+        ];
+        let p = self.permit(caller, &needs)?;
+        p.engine.create_bare_repository(&p.actor, new).await
+    }
+
     /// Unpublishes a repository.
     pub async fn delete_repository(&self, caller: &Caller, name: &RepositoryName, force: bool) -> Result<()> {
         let p = self.permit(caller, &[(Action::DeleteRepository, Resource::Repository(name))])?;

@@ -304,6 +304,7 @@ impl Replay<'_> {
             _ => None,
         });
         if let Record::RepositoryCreated { uid, name, default_branch, commit, .. } = record {
+            let commit = commit.as_ref().ok_or("a bare repository that nobody has asked for")?;
             let call = call.filter(|c| c.op == Op::CreateRepository && c.repo == name.as_str());
             call.ok_or("a repository that nobody has asked for")?;
             let there = last(self.names.get(name.as_str())).copied().flatten();
@@ -346,6 +347,7 @@ impl Replay<'_> {
             | Record::PullRequestChanged { .. }
             | Record::CommitsStored { .. }
             | Record::AliasAdded { .. }
+            | Record::RefsRestored { .. }
             | Record::JobChanged { .. } => {
                 return Err("nobody changes settings or pull requests, brings commits or starts jobs".into());
             }

@@ -45,6 +45,8 @@ limits! {
     /// Longest storage namespace of a repository.
     STORAGE_NAMESPACE_BYTES_MAX: usize = 1024, "400";
 
+    /// Branches and tags of a dump that is restored: they become visible in one row of the journal.
+    REFS_RESTORED_MAX: usize = 1_000_000, "413";
     /// Jobs that a repository remembers, for a day; with more the oldest that has ended is forgotten.
     JOBS_KEPT_MAX: usize = 10_000, "503 when all of them still run";
 

@@ -355,9 +355,10 @@ impl AuditEvent {
     fn add(&mut self, record: &Record) {
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let made = match record {
-            Record::RepositoryCreated { name, commit, .. } => {
-                AuditChange { new: commit.id().to_hex(), ..change("create-repository", text(name.as_str())) }
-            }
+            Record::RepositoryCreated { name, commit, .. } => AuditChange {
+                new: commit.as_ref().map(|commit| commit.id().to_hex()).unwrap_or_default(),
+                ..change("create-repository", text(name.as_str()))
+            },
             Record::RepositoryDeleted { .. } => change("delete-repository", Bytes::new()),
             Record::RepositoryMetadata { .. } => change("set-repository-metadata", Bytes::new()),
             Record::BranchCreated { branch, head, .. } => {
@@ -422,6 +423,15 @@ impl AuditEvent {
             }
             Record::AliasAdded { alias, commit, .. } => {
                 AuditChange { new: commit.to_hex(), ..change("add-alias", text(&alias.to_hex())) }
+            }
+            Record::RefsRestored { branches, tags, .. } => {
+                let branches = branches.iter().map(|b| ("create-branch", b.name.as_str(), b.head));
+                let tags = tags.iter().map(|(tag, commit)| ("create-tag", tag.as_str(), *commit));
+                self.changes.extend(branches.chain(tags).map(|(kind, name, head)| AuditChange {
+                    new: head.to_hex(),
+                    ..change(kind, text(name))
+                }));
+                return;
             }
             Record::JobChanged { id, job, .. } => match job.as_deref() {
                 None => change("forget-job", text(id)),

@@ -34,10 +34,12 @@ pub(super) struct NewJob<'a> {
 
 impl JobKind {
     /// The verb that does the work, if it remembers its answer.
-    fn verb(self) -> &'static str {
+    fn verb(self) -> Option<&'static str> {
         match self {
-            Self::Commit => "commit",
-            Self::Merge => "merge",
+            Self::Commit => Some("commit"),
+            Self::Merge => Some("merge"),
+            Self::Dump => None,
+            Self::Restore => Some("restore-refs"),
         }
     }
 }
@@ -186,6 +188,8 @@ impl Engine {
                     let commit = (*self.stored_commit(&repo, id).await?).clone();
                     Ok(JobResult::Commit(crate::CommitInfo { id: *id, commit }))
                 }
+                Made::Dump(ids) => Ok(JobResult::Dump(*ids)),
+                Made::Nothing => Ok(JobResult::Nothing),
             }
         };
         let (updated, outcome) = match &job.end {
@@ -196,15 +200,22 @@ impl Engine {
             None if job.epoch == self.epoch => (job.started, JobOutcome::Running),
             None => {
                 let worker = worker(&Actor { name: job.actor.clone(), ..Actor::default() }, &job);
-                let answer = self.idempotency.answer(&*self.kv, &worker, job.kind.verb(), repository).await?;
+                let answer = match job.kind.verb() {
+                    None => None,
+                    Some(verb) => self.idempotency.answer(&*self.kv, &worker, verb, repository).await?,
+                };
                 let outcome = match answer {
+                    Some(answer) if answer.is_empty() => {
+                        self.journal.barrier().await?;
+                        JobOutcome::Completed(JobResult::Nothing)
+                    }
                     Some(answer) => {
                         let id = self.same(answer, |r| Ok(CommitId(r.digest()?))).await?;
                         JobOutcome::Completed(made(&Made::Commit(id)).await?)
                     }
                     None => JobOutcome::Failed(Error::new(
                         Kind::Interrupted,
-                        "the server that worked on this task has ended; nothing was changed",
+                        "the server that worked on this task ended before the task did",
                     )),
                 };
                 (job.started, outcome)

@@ -7,6 +7,7 @@ mod commit_record;
 mod copy;
 mod delete;
 mod diff;
+mod dump;
 mod import;
 mod jobs;
 mod link;

@@ -16,6 +16,16 @@ use std::sync::Arc;
 impl Engine {
     /// Creates a repository whose default branch is at an empty first commit (API-9.7).
     pub async fn create_repository(&self, actor: &Actor, new: NewRepository) -> Result<RepositoryInfo> {
+        self.new_repository(actor, new, false).await
+    }
+
+    /// Creates a repository without any branch, for a dump to be restored into (API-9.6). Another repository may have
+    /// its namespace.
+    pub async fn create_bare_repository(&self, actor: &Actor, new: NewRepository) -> Result<RepositoryInfo> {
+        self.new_repository(actor, new, true).await
+    }
+
+    async fn new_repository(&self, actor: &Actor, new: NewRepository, bare: bool) -> Result<RepositoryInfo> {
         self.journal.admit()?;
         if new.storage_namespace.len() > STORAGE_NAMESPACE_BYTES_MAX {
             return Err(Error::new(
@@ -25,7 +35,8 @@ impl Engine {
         }
         let mut request = Writer::new();
         request.text(&new.storage_namespace).text(new.default_branch.as_str()).u8(u8::from(new.read_only));
-        let mut keyed = match self.begin(actor, "create-repository", &new.name, || request.finish()).await? {
+        let verb = if bare { "create-bare-repository" } else { "create-repository" };
+        let mut keyed = match self.begin(actor, verb, &new.name, || request.finish()).await? {
             Begin::Again(answer) => {
                 let (_, state) = crate::tables::decode_repository(self.same(answer, Reader::bytes).await?)?;
                 return Ok((*state.info).clone());
@@ -46,7 +57,8 @@ impl Engine {
             let mut root = self.root.decide();
             let taken = root.by_name.values().find(|r| {
                 let info = r.info();
-                info.name == new.name || (info.storage_namespace == new.storage_namespace && !new.read_only)
+                let taken = info.storage_namespace == new.storage_namespace && !new.read_only && !bare;
+                info.name == new.name || taken
             });
             match taken {
                 Some(other) if other.info().name == new.name => Err(Error::new(
@@ -69,9 +81,11 @@ impl Engine {
                         new.read_only,
                         context.time,
                     );
-                    state
-                        .branches
-                        .insert(new.default_branch.clone(), first_branch(&new.default_branch, &commit));
+                    let commit = (!bare).then_some(commit);
+                    if let Some(commit) = &commit {
+                        let name = &new.default_branch;
+                        state.branches.insert(name.clone(), first_branch(name, commit));
+                    }
                     let info = state.info.clone();
                     let repo = self.new_repo(uid, state);
                     root.insert(&new.name, &repo);
@@ -137,7 +151,12 @@ impl Engine {
         };
         let repo = self.repo(name)?;
         self.writable(&repo, false)?;
-        let branch = self.branch(&repo, &repo.info().default_branch)?;
+        let branch = self.branch(&repo, &repo.info().default_branch).map_err(|_| {
+            Error::new(
+                Kind::NotEmpty,
+                format!("repository '{name}' is bare: delete it as one that is not empty"),
+            )
+        })?;
         loop {
             let before = self.decided(&branch).await?;
             let (tree, _) = self.fold_view(&repo, &before).await?;

@@ -49,6 +49,7 @@ async fn ended(engine: &Engine, kind: JobKind, id: &str) -> std::result::Result<
             JobOutcome::Running => tokio::task::yield_now().await,
             JobOutcome::Failed(error) => return Err(error),
             JobOutcome::Completed(JobResult::Commit(made)) => return Ok(made),
+            JobOutcome::Completed(other) => panic!("{other:?}"),
         }
     }
 }

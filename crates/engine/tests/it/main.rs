@@ -6,6 +6,7 @@ mod adoption;
 mod backup;
 mod commit_records;
 mod damage;
+mod dumps;
 mod failing;
 mod faults;
 mod fencing;

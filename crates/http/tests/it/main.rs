@@ -7,6 +7,7 @@ mod adoption;
 mod auth;
 mod branches;
 mod changes;
+mod dumps;
 mod history;
 mod jobs;
 mod limits;

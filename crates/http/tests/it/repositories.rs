@@ -36,7 +36,6 @@ async fn creations_that_are_refused() {
     for (status, body) in refused {
         assert_eq!(server.post("/repositories", &body).await.status, status, "{body}");
     }
-    server.post("/repositories?bare=true", &body("")).await.expect(501);
     server.get("/repositories/repo").await.expect(404);
 }
 

@@ -275,7 +275,7 @@ async fn names_that_break_their_rules() {
 #[tokio::test]
 async fn what_is_not_offered_says_so() {
     let server = Server::with_repository().await;
-    server.post("/repositories/repo/dump", "").await.expect(501);
+    server.post("/sts/login", r#"{"code":"c","state":"s","redirect_uri":"r"}"#).await.expect(501);
     let runs = server.get("/repositories/repo/actions/runs").await.expect(200).json();
     assert_eq!(runs["results"], serde_json::json!([]));
     server.get("/repositories/none/actions/runs").await.expect(404);
