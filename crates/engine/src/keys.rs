@@ -24,7 +24,7 @@ pub const AUDIT_SEGMENTS: &[u8] = b"h/";
 /// The names of repositories that are or were.
 pub const AUDIT_REPOSITORIES: &[u8] = b"g/";
 /// Notes of changes beside the engine's that are not in the journal yet.
-pub const NOTES: &[u8] = b"n/";
+pub const NOTES: &[u8] = b"e/";
 /// All journal rows.
 pub const JOURNAL: &[u8] = b"j/";
 /// All repositories.
@@ -245,4 +245,43 @@ pub fn data(uid: RepoUid, name: &crate::address::DataName) -> BlobKey {
 /// The rows of an audit segment: those from `first` on, in a blob with this SHA-256.
 pub fn audit_segment_blob(first: u64, sha256: &[u8; 32]) -> BlobKey {
     BlobKey::new(&format!("audit/{first:016x}-{}", hex::encode(&sha256[..16])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two tables under one prefix read each other's rows.
+    #[test]
+    fn no_two_tables_share_a_prefix() {
+        let tables = [
+            b"m/".to_vec(),
+            AUDIT_SEGMENTS.to_vec(),
+            AUDIT_REPOSITORIES.to_vec(),
+            NOTES.to_vec(),
+            JOURNAL.to_vec(),
+            REPOSITORIES.to_vec(),
+            IDEMPOTENCY.to_vec(),
+        ];
+        let of_repositories = [
+            branches(0),
+            tags(0),
+            commits(0, &[]),
+            aliases(0),
+            moves(0),
+            moves_of_all(0),
+            uploads(0),
+            imports(0),
+            jobs(0),
+            rules(0),
+            settings(0),
+            pulls(0),
+        ];
+        let all = tables.into_iter().chain(of_repositories.into_iter().map(|key| key[..2].to_vec()));
+        let mut seen = std::collections::BTreeSet::new();
+        for prefix in all {
+            let text = String::from_utf8_lossy(&prefix).into_owned();
+            assert!(seen.insert(prefix), "{text} is two tables");
+        }
+    }
 }
