@@ -4,12 +4,16 @@ import contextlib
 import itertools
 import json
 import re
+import threading
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
 from harness.browser import Browser
+from harness.sigv4 import Signer
+from harness.wire import request_bytes
 from lakefs_sdk import models
 from lakefs_sdk.exceptions import ApiException
 
@@ -128,3 +132,103 @@ def test_a_short_lived_key_at_both_doors(server, repository):
         s3.get_object(Bucket=id, Key="main/a")
     assert server.cli(*verb, "--expires", "37h", check=False).returncode == 1
     assert server.cli(*verb, "--policy", "-", check=False).returncode == 2
+
+
+class Busy(threading.Thread):
+    """Somebody who sends one request after the other, and remembers when each began and how it ended."""
+
+    def __init__(self, work):
+        super().__init__(daemon=True)
+        self.work, self.seen, self.enough, self.warm = work, [], threading.Event(), threading.Event()
+
+    def run(self):
+        while not self.enough.is_set():
+            began = time.monotonic()
+            try:
+                self.work()
+                self.seen.append((began, "served"))
+            except Exception as refusal:
+                self.seen.append((began, _how(refusal)))
+            if len(self.seen) == 3:
+                self.warm.set()
+
+
+def goes_on_until_answered(upload):
+    """Sends piece after piece until the server answers or closes the connection."""
+    for _ in range(1000):
+        try:
+            upload.sendall(b"x" * 1000)
+            return upload.recv(65536)
+        except TimeoutError:
+            continue
+        except OSError:
+            return b""
+    raise AssertionError("the upload went on")
+
+
+def _how(refusal):
+    if isinstance(refusal, ClientError):
+        return refusal.response["Error"]["Code"]
+    return getattr(refusal, "status", None) or f"{type(refusal).__name__}: {refusal}"
+
+
+def test_a_user_is_deleted_while_requests_run(server, repository, name):
+    """From the answer to the deletion on nothing more is served to the user, with the key at either door, a token or a
+    session; and an upload that was let in before breaks off."""
+    id, api = repository.id, server.sdk().auth_api
+    repository.branch("main").object("a").upload(b"1")
+    api.create_user(user_creation=models.UserCreation(id=name))
+    api.add_group_membership("Developers", name)
+    made = api.create_credentials(name)
+    key = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key}
+    link = server.cli("auth", "login-link", name, "-o", "json").stdout
+    browser = Browser(server)
+    assert browser.press(browser.open(json.loads(link)["url"])).status == 200
+    bearer = {"Authorization": f"Bearer {login(server, *key.values())}"}
+    sdk, s3 = server.sdk(**key).objects_api, server.s3(**key)
+    numbers = itertools.count()
+
+    def with_token():
+        status = server.api("GET", f"/repositories/{id}", headers=bearer)[0]
+        if status != 200:
+            raise ApiException(status=status)
+
+    def with_session():
+        page = browser.open(f"/api/v1/repositories/{id}")
+        if page.status != 200:
+            raise ApiException(status=page.status)
+
+    busy = [
+        Busy(lambda: sdk.stat_object(id, "main", "a")),
+        Busy(lambda: s3.get_object(Bucket=id, Key="main/a")["Body"].read()),
+        Busy(lambda: s3.put_object(Bucket=id, Key=f"main/put/{next(numbers)}", Body=b"2")),
+        Busy(with_token),
+        Busy(with_session),
+    ]
+    # An upload that goes on and on: what ends it is the deletion.
+    signer = Signer(f"127.0.0.1:{server.port}", *key.values())
+    upload = server.socket(timeout=0.02)
+    target = f"/{id}/main/half"
+    upload.sendall(request_bytes("PUT", target, signer.headers("PUT", target, headers={"content-length": "100000000"})))
+    upload.sendall(b"x" * 500_000)
+    for one in busy:
+        one.start()
+    for one in busy:
+        assert one.warm.wait(60)
+    api.delete_user(name)
+    deleted = time.monotonic()
+    answer = goes_on_until_answered(upload)
+    broken_off = time.monotonic() - deleted
+    time.sleep(0.3)
+    for one in busy:
+        one.enough.set()
+        one.join(60)
+    expected = [401, "InvalidAccessKeyId", "InvalidAccessKeyId", 401, 401]
+    for one, refused in zip(busy, expected):
+        before = [how for began, how in one.seen if began < deleted]
+        after = [how for began, how in one.seen if began >= deleted]
+        assert before.count("served") >= 3, before
+        assert after and set(after) == {refused}, after
+    assert b" 403 " in answer.split(b"\r\n")[0] or answer == b"", answer
+    assert broken_off < 1, broken_off
+    assert "half" not in [o.path for o in repository.branch("main").objects()]

@@ -52,13 +52,29 @@ impl Service {
         self.engine.note_refusal(&actor, action.name(), refusal);
     }
 
-    /// Notes that somebody could not show who he is: `key` is the id or name that he gave, if any.
-    pub fn note_unknown(&self, key: &str, address: Option<IpAddr>) {
-        let actor = Actor { address, ..Actor::default() };
-        // Ids are chosen by whoever asks.
-        let key: String = key.chars().take(128).collect();
-        self.engine.note_refusal(&actor, "authenticate", Refusal { resource: key, ..Refusal::default() });
+    /// Notes that somebody could not show who he is: `given` is what stood in the place of the id or name, if anything
+    /// did. People put secrets and passwords there, so only what is known, or looks like a key id, is told.
+    pub fn note_unknown(&self, given: &str, address: Option<IpAddr>) {
+        let is_known = self.auth.lookup(given).is_some() || self.auth.user(given).is_ok();
+        let told =
+            if given.is_empty() || is_known || looks_like_a_key_id(given) { given } else { "(unknown)" };
+        self.note_stranger(told, address);
     }
+
+    /// Notes that somebody of this name, which is no secret, may not come in.
+    pub(crate) fn note_stranger(&self, name: &str, address: Option<IpAddr>) {
+        let actor = Actor { address, ..Actor::default() };
+        // Names are chosen by whoever asks.
+        let resource = name.chars().take(128).collect();
+        self.engine.note_refusal(&actor, "authenticate", Refusal { resource, ..Refusal::default() });
+    }
+}
+
+/// As generated ones look, here and elsewhere; secrets have small letters.
+fn looks_like_a_key_id(given: &str) -> bool {
+    ["AKIA", "ASIA"].iter().any(|start| given.starts_with(start))
+        && (16..=32).contains(&given.len())
+        && given.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// What belongs into the batch of a change, so that the trail tells of it.

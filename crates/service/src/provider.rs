@@ -95,9 +95,9 @@ impl Service {
     ) -> Result<ProviderSession, NotSignedIn> {
         let done = self.complete(caller, kept, answer).await;
         match &done {
-            Err(NotSignedIn::Stranger(principal, _)) => self.note_unknown(principal, caller.address),
+            Err(NotSignedIn::Stranger(principal, _)) => self.note_stranger(principal, caller.address),
             Err(NotSignedIn::There(ProviderError::Token(_) | ProviderError::NotAllowed(_))) => {
-                self.note_unknown("oidc", caller.address);
+                self.note_stranger("oidc", caller.address);
             }
             _ => {}
         }

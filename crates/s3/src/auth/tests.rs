@@ -1,8 +1,8 @@
 //! The guard against hand-signed requests: a small signer of its own, so that a mistake in the product's
 //! canonical form does not sign itself right, and the worked examples of the AWS documentation.
 
-use super::sigv4::sha256_hex;
 use super::sigv4::testing::signature;
+use super::sigv4::{readable, sha256_hex};
 use super::*;
 use http::{Method, Request};
 use millpond_service::SecretKey;
@@ -234,6 +234,19 @@ fn another_secret_is_refused() {
             .expect("refused")
             .code,
         "SignatureDoesNotMatch"
+    );
+}
+
+#[test]
+fn what_the_log_says_of_a_wrong_signature_lets_nobody_in() {
+    let request = b"GET\n/bucket/token:a\nX-Amz-Date=1&X-Amz-Security-Token=canary&prefix=a\nhost:here\n\
+        x-amz-security-token:canary\nx-amz-server-side-encryption-customer-key:canary\nx-amz-meta-a:b\n\n\
+        host;x-amz-meta-a\nUNSIGNED-PAYLOAD";
+    assert_eq!(
+        readable(request),
+        "GET\n/bucket/token:a\nX-Amz-Date=1&X-Amz-Security-Token=...&prefix=a\nhost:here\n\
+         x-amz-security-token:...\nx-amz-server-side-encryption-customer-key:...\nx-amz-meta-a:b\n\n\
+         host;x-amz-meta-a\nUNSIGNED-PAYLOAD"
     );
 }
 
