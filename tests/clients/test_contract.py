@@ -82,7 +82,7 @@ class Stage:
     def __init__(self, server, operation):
         self.server, self.operation, self.n = server, operation, next(_numbers)
         self.sdk = server.sdk()
-        self.repo = f"contract-{self.n}"
+        self.repo, self.copy = f"contract-{self.n}", None
         self.user, self.group = f"{self.repo}-user", f"{self.repo}-group"
         self.policy, self.principal = f"{self.repo}-policy", f"{self.repo}-principal"
         if "repository" in operation.parameters:
@@ -195,13 +195,11 @@ class Stage:
 
     def bare(self):
         """A bare repository over the same namespace."""
-        name = f"bare-{self.n}"
-        body = m.RepositoryCreation(name=name, storage_namespace=f"local://{self.repo}")
-        try:
+        if not self.copy:
+            self.copy = f"{self.repo}-copy"
+            body = m.RepositoryCreation(name=self.copy, storage_namespace=f"local://{self.repo}")
             self.sdk.repositories_api.create_repository(body, bare=True)
-        except lakefs_sdk.exceptions.ConflictException:
-            pass
-        return name
+        return self.copy
 
     def dumped(self):
         return m.RefsRestore(**self.sdk.internal_api.dump_refs(self.repo).to_dict())

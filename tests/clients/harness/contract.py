@@ -13,6 +13,7 @@ BARE = {
     "attach_policy_to_user": 201,
     "create_user_external_principal": 201,
     "head_object": 200,
+    "restore_refs": 200,
 }
 
 
