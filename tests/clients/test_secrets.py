@@ -1,5 +1,5 @@
 """No secret is told to anybody it is not for: not by logs at trace level, errors, metrics or the command line; and it lies
-neither in the data directory nor in a backup."""
+neither in the data directory nor in a backup or a dump."""
 
 import base64
 import json
@@ -203,6 +203,8 @@ def sent(own_server):
             break
         time.sleep(0.05)
     talk.metrics = talk.send("GET", "/metrics", None, 200)[1]
+    dump = talk.send("PUT", f"{api}/repositories/canaries/refs/dump", None, 201, Authorization=server.basic)[1]
+    assert canaries.found(dump) == []
     place = backups / "one"
     talk.send("POST", "/api/millpond/v1/backup", {"directory": str(place)}, 200, Authorization=server.basic)
     assert any(place.rglob("*"))
