@@ -94,7 +94,11 @@ impl Installation {
             .await
             .context("set up the administrator's key")?;
         let id = installation_id(&*kv, &OsRandom).await.context("find the id of the installation")?;
-        let options = millpond_engine::Options { origin: Arc::new(origin(config)), ..Default::default() };
+        let options = millpond_engine::Options {
+            origin: Arc::new(origin(config)),
+            audit_retention: config.audit_retention,
+            ..Default::default()
+        };
         let engine = Engine::open(kv, blobs, clock.clone(), random.clone(), options).await;
         let engine = engine.with_context(|| format!("open the data directory {}", data.path().display()))?;
         data.note_format()?;

@@ -13,6 +13,7 @@ pub const FLAGS: &[(&str, &str)] = &[
     ("admin.secret_access_key", "admin-secret-access-key"),
     ("local_import", "local-import"),
     ("backup", "backup-directory"),
+    ("audit_retention_days", "audit-retention-days"),
     ("external_url", "external-url"),
     ("tls.cert", "tls-cert"),
     ("tls.key", "tls-key"),
@@ -64,6 +65,9 @@ pub struct ServerArgs {
     /// [env: MILLPOND_BACKUP] [default: none]
     #[arg(long, value_name = "DIRECTORY")]
     pub backup_directory: Vec<String>,
+    /// Days after which the audit trail may forget [env: MILLPOND_AUDIT_RETENTION_DAYS] [default: it never does]
+    #[arg(long, value_name = "DAYS")]
+    pub audit_retention_days: Option<String>,
     /// Address at which browsers reach this server, for sign-in through a provider
     /// [env: MILLPOND_EXTERNAL_URL]
     #[arg(long, value_name = "URL")]
@@ -142,6 +146,7 @@ impl ServerArgs {
             ("admin.secret_access_key", "admin-secret-access-key", self.admin_secret_access_key.clone()),
             ("local_import", "local-import", many("local_import", &self.local_import)),
             ("backup", "backup-directory", many("backup", &self.backup_directory)),
+            ("audit_retention_days", "audit-retention-days", self.audit_retention_days.clone()),
             ("external_url", "external-url", self.external_url.clone()),
             ("tls.cert", "tls-cert", self.tls_cert.clone()),
             ("tls.key", "tls-key", self.tls_key.clone()),

@@ -29,6 +29,8 @@ pub struct Config {
     pub external_url: Option<String>,
     /// Sign-in through a provider.
     pub oidc: Option<super::Oidc>,
+    /// For how long the audit trail is kept; `None`: for ever.
+    pub audit_retention: Option<Duration>,
     /// Where certificate and key are, if https is served.
     pub tls: Option<TlsFiles>,
     /// Proxies whose word about a client's address counts.
@@ -140,6 +142,8 @@ pub const BOUNDS: &[Bound] = &[
 
 /// A day, in seconds.
 const TIME_MAX: u64 = 86_400;
+/// A hundred years.
+const DAYS_MAX: u64 = 36_500;
 
 /// What stands between the items of a list setting: paths may hold commas, host names no colon.
 pub fn separator(name: &str) -> &'static str {
@@ -203,6 +207,16 @@ impl Config {
         };
         let log_targets = log_targets(text("log.level").unwrap_or("info"))
             .ok_or_else(|| wrong("log.level", "error, warn, info, debug or trace, also per module"))?;
+        let audit_retention = match text("audit_retention_days").map(str::parse::<u64>) {
+            None => None,
+            Some(Ok(days)) if (1..=DAYS_MAX).contains(&days) => Some(Duration::from_secs(days * TIME_MAX)),
+            Some(_) => {
+                return Err(wrong(
+                    "audit_retention_days",
+                    &format!("a number from 1 to {DAYS_MAX}, or unset"),
+                ));
+            }
+        };
         let mut bounds = Bounds::default();
         for bound in BOUNDS {
             match text(bound.name).map(str::parse::<u64>) {
@@ -240,6 +254,7 @@ impl Config {
             admin,
             local_import: paths("local_import"),
             backup: paths("backup"),
+            audit_retention,
             external_url: text("external_url").map(str::to_owned),
             oidc,
             tls,
@@ -296,6 +311,9 @@ mod tests {
         assert_eq!(config.data, Path::new("/work/d"));
         assert_eq!(config.local_import, [Path::new("/a"), Path::new("/work/b")]);
         assert_eq!(config.s3_domains, ["s3.example.org", "x"]);
+        assert_eq!(config.audit_retention, None, "nothing is forgotten unless somebody says so");
+        let days = build(&[("audit_retention_days", "2")]).expect("builds").audit_retention;
+        assert_eq!(days, Some(Duration::from_secs(2 * 86_400)));
         assert!(build(&[("trusted_proxies", "10.0.0.0/8, 192.0.2.7,fd00::/8")]).is_ok());
         for wrong in ["proxy", "10.0.0.0/33", "10.0.0.0-10.0.0.9"] {
             let error = build(&[("trusted_proxies", wrong)]).err().expect(wrong).to_string();
@@ -328,6 +346,7 @@ mod tests {
             (&[("log.level", "loud=very")], "log.level"),
             (&[("log.requests", "some")], "errors"),
             (&[("connections_max", "0")], "connections_max"),
+            (&[("audit_retention_days", "0")], "audit_retention_days is '0' (from TEST)"),
             (&[("timeouts.head", "86401")], "from 1 to 86400"),
             (&[("master_key_file", "/work/d/master.key")], "lies in the data directory"),
         ];

@@ -46,6 +46,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting { secret: true, ..setting("admin.secret_access_key", "MILLPOND_ADMIN_SECRET_ACCESS_KEY") },
     setting("local_import", "MILLPOND_LOCAL_IMPORT"),
     setting("backup", "MILLPOND_BACKUP"),
+    setting("audit_retention_days", "MILLPOND_AUDIT_RETENTION_DAYS"),
     setting("external_url", "MILLPOND_EXTERNAL_URL"),
     setting("auth.oidc.issuer", "MILLPOND_AUTH_OIDC_ISSUER"),
     setting("auth.oidc.client_id", "MILLPOND_AUTH_OIDC_CLIENT_ID"),
