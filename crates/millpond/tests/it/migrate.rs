@@ -86,6 +86,7 @@ fn fill(source: &Source, import: &std::path::Path) {
     source.ok("auth users create grace");
     source.ok("auth groups create mill");
     source.ok("auth groups add-member mill grace");
+    source.ok("auth groups add-member Admins grace");
     source.ok("auth policies attach FSReadAll --group mill");
 }
 
@@ -230,6 +231,7 @@ fn what_is_broken_off_goes_on_and_ends_the_same() {
     assert!(breaks > 2, "it was broken off {breaks} times");
     let sales = &report[1];
     assert_eq!((&sales["state"], &sales["commits"]), (&"complete".into(), &7.into()), "{report}");
+    assert!(told.contains("administrators there are administrators here: admin, grace"), "{told}");
     assert!(told.contains("users were taken over without keys"), "{told}");
 
     let theirs = everything(&|line| source.ok(line));

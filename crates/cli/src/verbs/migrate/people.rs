@@ -6,6 +6,9 @@ use crate::failure::Failure;
 use millpond_client::people::{Group, Holder, Policy};
 use millpond_client::{Error, Kind, PageQuery, User};
 
+/// The group that may do everything.
+const ADMINISTRATORS: &str = "Admins";
+
 /// Copies them; says what people should know.
 pub async fn copy(route: &Route) -> Result<Vec<String>, Failure> {
     let mut notes = Vec::new();
@@ -78,6 +81,9 @@ async fn copy_all(route: &Route, notes: &mut Vec<String>) -> Result<(), Error> {
         let mut members = Vec::new();
         let list = async |query: PageQuery| from.list_members(&group.id, &query).await;
         every_page(*patience, "", list, |member: User| members.push(member.id)).await?;
+        if group.id == ADMINISTRATORS && !members.is_empty() {
+            notes.push(format!("administrators there are administrators here: {}", members.join(", ")));
+        }
         for member in &members {
             already_is_fine(patience.wait(async || to.add_member(&group.id, member).await).await)?;
         }
