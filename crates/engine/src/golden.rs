@@ -639,6 +639,12 @@ fn keys_of_version_1() {
         ("audit note", keys::note(300)),
     ];
     golden("keys-v1", &lines);
+    // Two tables of one prefix would read, and delete, each other's rows.
+    let mut tables = std::collections::HashSet::new();
+    for (what, key) in lines.iter().filter(|(what, key)| !what.starts_with("blob") && !key.starts_with(b"m/"))
+    {
+        assert!(tables.insert(key.slice(..2)), "{what} has the prefix of another table");
+    }
 }
 
 #[test]
