@@ -58,6 +58,16 @@ impl Client {
         self.call(Method::POST, Api::Compatible, &["repositories"], attempt).json(creation).read_json().await
     }
 
+    /// Makes a repository without any branch or commit, for what is brought in from elsewhere.
+    pub async fn create_bare_repository(&self, creation: &RepositoryCreation) -> Result<Repository, Error> {
+        let attempt = format!("create repository {}", creation.name);
+        self.call(Method::POST, Api::Compatible, &["repositories"], attempt)
+            .query("bare", "true")
+            .json(creation)
+            .read_json()
+            .await
+    }
+
     /// One repository.
     pub async fn get_repository(&self, repository: &str) -> Result<Repository, Error> {
         let attempt = format!("read repository {repository}");

@@ -15,7 +15,7 @@ use crate::verbs::repo::default_namespace;
 use futures::StreamExt;
 use indicatif::ProgressBar;
 use millpond_client::{
-    AdoptedCommit, BranchCreation, Commit, DiffQuery, Error, Kind, ObjectQuery, ObjectStats, PageQuery, Ref,
+    AdoptedCommit, BranchCreation, Commit, DiffQuery, Error, Kind, ObjectQuery, ObjectStats, PageQuery,
     Repository, RepositoryCreation, TagCreation,
 };
 use serde::{Deserialize, Serialize};
@@ -42,8 +42,6 @@ struct State {
     source: String,
     /// The repository there.
     repository: String,
-    /// The commit that the repository was made with here, which is none of those taken over.
-    initial: String,
     /// The tree that is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<Progress>,
@@ -119,7 +117,7 @@ pub async fn take_over(
     done.in_repository(&name).map_err(|failure| {
         failure.hint_if_none("what is done is kept: type the same command again to go on")
     })?;
-    refs(route, &name, &history, &made, &state, outcome).await?;
+    refs(route, &name, &from.default_branch, &history, &made, outcome).await?;
     rules(route, from, &name, outcome).await?;
     compare(route, &from.id, &name, &history, outcome).await?;
     note_uncommitted(route, &from.id, &history, outcome).await?;
@@ -153,12 +151,9 @@ async fn begin(route: &Route, from: &Repository, name: &str) -> Result<State, Fa
     }
     let there = patience.wait(async || to.get_repository(name).await).await;
     match there {
-        Ok(repository) => {
+        Ok(_) => {
             // A migration that broke off between two steps made it and has not said so yet: then nothing is in it.
-            let head = patience.wait(async || to.get_branch(name, &repository.default_branch).await).await;
-            let head = head.in_repository(name)?;
-            let untouched = is_untouched(route, name, &head).await.in_repository(name)?;
-            if !untouched {
+            if !is_bare(route, name).await.in_repository(name)? {
                 return Err(Failure::new(
                     Exit::Conflict,
                     format!("repository {name} exists here and was not taken over from {}", from.id),
@@ -175,32 +170,27 @@ async fn begin(route: &Route, from: &Repository, name: &str) -> Result<State, Fa
                 read_only: from.read_only,
                 ..RepositoryCreation::default()
             };
-            to.create_repository(&creation).await.in_repository(name)?;
+            to.create_bare_repository(&creation).await.in_repository(name)?;
         }
         Err(error) => return Err(error).in_repository(name),
     }
-    let head = patience.wait(async || to.get_branch(name, &from.default_branch).await).await;
     let state = State {
         state: "running".to_owned(),
         source: route.from.server().to_owned(),
         repository: from.id.clone(),
-        initial: head.in_repository(name)?.commit_id,
         at: None,
     };
     save(route, name, &state).await.in_repository(name)?;
     Ok(state)
 }
 
-/// Whether a repository is as it was made: one branch at an empty first commit, nothing else.
-async fn is_untouched(route: &Route, name: &str, head: &Ref) -> Result<bool, Error> {
+/// Whether a repository has no refs at all.
+async fn is_bare(route: &Route, name: &str) -> Result<bool, Error> {
     let Route { to, patience, .. } = route;
-    let commit = patience.wait(async || to.get_commit(name, &head.commit_id).await).await?;
-    let query = ObjectQuery { page: PageQuery { amount: 1, ..Default::default() }, ..Default::default() };
-    let objects = patience.wait(async || to.list_objects(name, &head.id, &query).await).await?;
-    let branches = patience.wait(async || to.list_branches(name, &PageQuery::prefix(""), true).await).await?;
-    let tags = patience.wait(async || to.list_tags(name, &PageQuery::prefix("")).await).await?;
-    let empty = objects.results.is_empty() && tags.results.is_empty();
-    Ok(commit.parents.is_empty() && empty && branches.results.len() == 1)
+    let page = PageQuery { amount: 1, ..PageQuery::default() };
+    let branches = patience.wait(async || to.list_branches(name, &page, true).await).await?;
+    let tags = patience.wait(async || to.list_tags(name, &page).await).await?;
+    Ok(branches.results.is_empty() && tags.results.is_empty())
 }
 
 async fn find_state(route: &Route, name: &str) -> Result<Option<State>, Failure> {
@@ -295,23 +285,47 @@ async fn commit_of(
     Ok(Made { id: answer.id, tree })
 }
 
-/// Branches and tags. One that has gone its own way here is left alone.
+/// Tags and branches, the default branch last. One that has gone its own way here is left alone.
 async fn refs(
     route: &Route,
     name: &str,
+    default_branch: &str,
     history: &History,
     made: &HashMap<String, Made>,
-    state: &State,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let Route { to, patience, .. } = route;
     let ours: HashSet<&str> = made.values().map(|made| made.id.as_str()).collect();
-    for (branch, hidden) in &history.branches {
+    for tag in &history.tags {
+        let Some(target) = made.get(&tag.commit_id) else { continue };
+        let there = patience.wait(async || to.get_tag(name, &tag.id).await).await;
+        match there {
+            Ok(there) if there.commit_id == target.id => outcome.tags += 1,
+            Ok(there) => outcome.notes.push(format!(
+                "tag {} is at {} here and was not moved to {}",
+                tag.id, there.commit_id, target.id
+            )),
+            Err(error) if is_absent(&error) => {
+                let creation = TagCreation { id: tag.id.clone(), reference: target.id.clone(), force: true };
+                match to.create_tag(name, &creation).await {
+                    Ok(_) => outcome.tags += 1,
+                    Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Conflict) => {
+                        outcome.notes.push(format!("tag {} was not made: {error}", tag.id));
+                    }
+                    Err(error) => return Err(error).in_repository(name),
+                }
+            }
+            Err(error) => return Err(error).in_repository(name),
+        }
+    }
+    let mut branches: Vec<_> = history.branches.iter().collect();
+    branches.sort_by_key(|(branch, _)| branch.id == default_branch);
+    for (branch, hidden) in branches {
         let Some(target) = made.get(&branch.commit_id) else { continue };
         let there = patience.wait(async || to.get_branch(name, &branch.id).await).await;
         let moved = match there {
             Ok(there) if there.commit_id == target.id => Ok(()),
-            Ok(there) if there.commit_id == state.initial || ours.contains(&*there.commit_id) => {
+            Ok(there) if ours.contains(&*there.commit_id) => {
                 to.hard_reset_branch(name, &branch.id, &target.id, true).await
             }
             Ok(_) => {
@@ -336,28 +350,6 @@ async fn refs(
             Ok(()) => outcome.branches += 1,
             Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Precondition | Kind::Conflict) => {
                 outcome.notes.push(format!("branch {} was not moved: {error}", branch.id));
-            }
-            Err(error) => return Err(error).in_repository(name),
-        }
-    }
-    for tag in &history.tags {
-        let Some(target) = made.get(&tag.commit_id) else { continue };
-        let there = patience.wait(async || to.get_tag(name, &tag.id).await).await;
-        match there {
-            Ok(there) if there.commit_id == target.id => outcome.tags += 1,
-            Ok(there) => outcome.notes.push(format!(
-                "tag {} is at {} here and was not moved to {}",
-                tag.id, there.commit_id, target.id
-            )),
-            Err(error) if is_absent(&error) => {
-                let creation = TagCreation { id: tag.id.clone(), reference: target.id.clone(), force: true };
-                match to.create_tag(name, &creation).await {
-                    Ok(_) => outcome.tags += 1,
-                    Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Conflict) => {
-                        outcome.notes.push(format!("tag {} was not made: {error}", tag.id));
-                    }
-                    Err(error) => return Err(error).in_repository(name),
-                }
             }
             Err(error) => return Err(error).in_repository(name),
         }
