@@ -42,8 +42,7 @@ NOT_OFFERED = {
     "abort_presign_multipart_upload": (501, "needs an object store"),
     "upload_part": (400, "needs an object store"),
     "upload_part_copy": (400, "needs an object store"),
-    "create_symlink_file": (501, "not offered yet"),
-    "get_metadata_object": (501, "not offered yet"),
+    "create_symlink_file": (501, "needs an object store"),
 }
 
 # Documented answers that this server never gives.
@@ -623,7 +622,10 @@ CASES = {
     # metadata files
     "get_meta_range": (given(meta_range=lambda s: s.first.meta_range_id), {}),
     "get_range": (given(range=lambda s: s.first.meta_range_id), {}),
-    "get_metadata_object": (given(type="range", object_id=lambda s: s.first.meta_range_id), {}),
+    "get_metadata_object": (
+        given(type="range", object_id=lambda s: s.first.meta_range_id),
+        {400: {"type": "tree"}, 410: {"object_id": "abc"}},
+    ),
 }
 
 FOUND = {}

@@ -49,16 +49,25 @@ fn read<T>(
     read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
 ) -> Result<(Origin, T), DecodeError> {
     let mut r = Reader::new(bytes);
-    if r.raw(4)? != MAGIC[..] || r.u8()? != VERSION {
-        return Err(DecodeError("it is no file of a dump that this version reads"));
-    }
-    if r.u8()? != kind {
+    let (found, origin) = head(&mut r)?;
+    if found != kind {
         return Err(DecodeError("it is another file of a dump"));
     }
-    let origin = Origin { uid: r.uint()?, namespace: r.text()? };
     let content = read(&mut r)?;
     r.end()?;
     Ok((origin, content))
+}
+
+/// What any of the files is of.
+pub fn origin(bytes: Bytes) -> Result<Origin, DecodeError> {
+    head(&mut Reader::new(bytes)).map(|(_, origin)| origin)
+}
+
+fn head(r: &mut Reader) -> Result<(u8, Origin), DecodeError> {
+    if r.raw(4)? != MAGIC[..] || r.u8()? != VERSION {
+        return Err(DecodeError("it is no file of a dump that this version reads"));
+    }
+    Ok((r.u8()?, Origin { uid: r.uint()?, namespace: r.text()? }))
 }
 
 pub fn encode_commits(origin: &Origin, content: &Commits) -> Bytes {

@@ -15,8 +15,8 @@ use axum::response::Response;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millpond_service::{
-    Attributes, Content, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath, OpenObject,
-    Pin, PutRequest, Timestamp, Upload, WriteCondition, limits,
+    Attributes, Content, ContentHash, Entry, EtagMatch, Kind, ListItem, ListRequest, ObjectInfo, ObjectPath,
+    OpenObject, Pin, PutRequest, Timestamp, Upload, WriteCondition, limits,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -83,11 +83,36 @@ pub async fn get(call: Call) -> Handled {
     let headers = response.headers_mut();
     object_headers(headers, entry, &etag, status, &range);
     headers.insert(header::CONTENT_DISPOSITION, disposition(content_type));
+    strangers_bytes(headers);
+    Ok(response)
+}
+
+/// What is sent is a stranger's bytes on the origin of the API: a browser may neither run nor frame it, and
+/// `default-src` does not stop a form from posting to the API.
+fn strangers_bytes(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
-    // Objects are strangers' bytes on the origin of the API: `default-src` does not stop a form from posting to it.
     let policy = HeaderValue::from_static("default-src 'none'; form-action 'none'; base-uri 'none'");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+}
+
+/// `GET /repositories/{repository}/metadata/object/{type}/{object_id}`: a node of a tree as it is stored, or a file of
+/// a dump (API-23.2).
+pub async fn metadata_object(call: Call) -> Handled {
+    call.require_repository()?;
+    if !matches!(call.text("type"), "range" | "meta_range") {
+        return Err(Refusal::invalid("the type of a metadata object is 'range' or 'meta_range'"));
+    }
+    refuse_presign(call.flag("presign"))?;
+    let text = call.text("object_id");
+    // A text that can be no id of ours becomes one that nothing has.
+    let id = ContentHash::from_hex(text).unwrap_or_else(|_| ContentHash::of(text.as_bytes()));
+    let bytes = call.service.metadata_object(&call.caller, &call.repository()?, &id).await?;
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
+    headers.insert(header::CONTENT_DISPOSITION, disposition(OCTET_STREAM));
+    strangers_bytes(headers);
     Ok(response)
 }
 

@@ -244,7 +244,7 @@ pub static LAKEFS: &[Operation] = &[
     // --- metadata files ---
     Operation::new(Get, "/repositories/{repository}/metadata/meta_range/{meta_range}", "metadata", "getMetaRange", Rights(&[(ListObjects, REPOSITORY), (ReadRepository, REPOSITORY)]), run!(not_offered::meta_range)).gives(200, of::<StorageURI>()),
     Operation::new(Get, "/repositories/{repository}/metadata/range/{range}", "metadata", "getRange", Rights(&[(ListObjects, REPOSITORY), (ReadRepository, REPOSITORY)]), run!(not_offered::range)).gives(200, of::<StorageURI>()),
-    Operation::new(Get, "/repositories/{repository}/metadata/object/{type}/{object_id}", "internal", "getMetadataObject", Rights(&[(ListObjects, REPOSITORY), (ReadRepository, REPOSITORY)]), run!(unsupported)).with(&[PRESIGN]).gives(200, Type::Bytes),
+    Operation::new(Get, "/repositories/{repository}/metadata/object/{type}/{object_id}", "internal", "getMetadataObject", Rights(&[(ListObjects, REPOSITORY), (ReadRepository, REPOSITORY)]), run!(objects::metadata_object)).with(&[PRESIGN]).gives(200, Type::Bytes),
 ];
 
 /// `/api/millpond/v1`.

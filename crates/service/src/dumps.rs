@@ -1,9 +1,10 @@
 //! Dump of refs, and their restoring into a bare repository (area 23).
 
 use crate::gate::{Caller, Service};
+use bytes::Bytes;
 use millpond_auth::{Action, Resource};
 use millpond_engine::{DumpIds, JobInfo, JobKind, Result};
-use millpond_types::RepositoryName;
+use millpond_types::{ContentHash, RepositoryName};
 
 /// What a dump shows.
 const DUMP: [Action; 3] = [Action::ListTags, Action::ListBranches, Action::ListCommits];
@@ -27,6 +28,21 @@ impl Service {
     pub async fn dump_status(&self, caller: &Caller, repo: &RepositoryName, id: &str) -> Result<JobInfo> {
         let p = self.permit(caller, &DUMP.map(|action| (action, Resource::Repository(repo))))?;
         p.engine.job_status(repo, JobKind::Dump, id).await
+    }
+
+    /// A node of a tree, or a file of a dump, by its id.
+    pub async fn metadata_object(
+        &self,
+        caller: &Caller,
+        repo: &RepositoryName,
+        id: &ContentHash,
+    ) -> Result<Bytes> {
+        let needs = [
+            (Action::ListObjects, Resource::Repository(repo)),
+            (Action::ReadRepository, Resource::Repository(repo)),
+        ];
+        let p = self.permit(caller, &needs)?;
+        p.engine.metadata_object(repo, id).await
     }
 
     /// Gives a bare repository the commits, branches and tags of a dump.

@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use millpond_blob::{BlobError, BlobKey};
 use millpond_types::limits::REFS_RESTORED_MAX;
-use millpond_types::{Commit, CommitId, ContentHash, DecodeError, RepositoryName, TreeId};
+use millpond_types::{Commit, CommitId, ContentHash, DecodeError, NodeId, RepositoryName, TreeId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -197,6 +197,20 @@ impl Engine {
         named.try_for_each(|id| find(id).map(drop))?;
         drop(known);
         Ok(Dump { origin, commits, branches, tags })
+    }
+
+    /// A node of a tree as it is stored (`docs/formats/tree-node.md`), or a file of a dump of this repository's namespace.
+    ///
+    /// # Errors
+    /// `Gone`: there is none of that id.
+    pub async fn metadata_object(&self, repository: &RepositoryName, id: &ContentHash) -> Result<Bytes> {
+        let repo = self.repo(repository)?;
+        let node = NodeId(id.0);
+        if repo.nodes.has(&node).await? {
+            return repo.nodes.read(|source| Ok(source.node(&node)?.bytes().clone())).await;
+        }
+        let read = |bytes: Bytes| Ok((dump::origin(bytes.clone())?, bytes));
+        Ok(self.dump_file(&repo.info().storage_namespace, id, read).await?.1)
     }
 
     async fn dump_file<T>(

@@ -91,3 +91,30 @@ async fn what_cannot_be_restored_says_why() {
     server.call("PUT", "/repositories/frozen/refs/dump", &[], "").await.expect(201);
     assert_eq!(restore("copy", &json!({})).await, 400);
 }
+
+/// API-23.2: bytes by id, which is their hash; ours are nodes of trees and files of dumps.
+#[tokio::test]
+async fn a_metadata_object_is_what_its_id_says() {
+    let server = prepared().await;
+    let commit = server.get("/repositories/repo/commits/main").await.expect(200).json();
+    let dump = server.call("PUT", "/repositories/repo/refs/dump", &[], "").await.expect(201).json();
+    for id in [&commit["meta_range_id"], &dump["commits_meta_range_id"]] {
+        let id = id.as_str().unwrap();
+        let answer =
+            server.get(&format!("/repositories/repo/metadata/object/meta_range/{id}")).await.expect(200);
+        assert_eq!(millpond_service::ContentHash::of(&answer.body).to_hex(), id);
+        assert_eq!(answer.header("content-type"), "application/octet-stream");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        let presigned = format!("/repositories/repo/metadata/object/range/{id}?presign=true");
+        server.get(&presigned).await.expect(400);
+        server.get(&format!("/repositories/repo/metadata/object/tree/{id}")).await.expect(400);
+    }
+    let elsewhere = r#"{"name":"elsewhere","storage_namespace":"local://elsewhere"}"#;
+    server.post("/repositories", elsewhere).await.expect(201);
+    for (repo, id) in
+        [("elsewhere", &dump["tags_meta_range_id"]), ("repo", &json!("abc")), ("none", &json!("abc"))]
+    {
+        let path = format!("/repositories/{repo}/metadata/object/range/{}", id.as_str().unwrap());
+        server.get(&path).await.expect(if repo == "none" { 404 } else { 410 });
+    }
+}

@@ -51,7 +51,7 @@ const ANSWERS: &[(&str, u16)] = &[
     ("abortPresignMultipartUpload", 501),
     ("uploadPart", 400),
     ("uploadPartCopy", 400),
-    ("getMetadataObject", 501),
+    ("getMetadataObject", 410),
     ("backup", 501),
     ("rotateMasterKey", 501),
 ];
