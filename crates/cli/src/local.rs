@@ -86,7 +86,8 @@ fn walk_folder(folder: &Path, prefix: &str, open: &mut BTreeSet<PathBuf>, walked
 /// The operating system refuses.
 pub fn md5(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let (mut hash, mut buffer) = (Md5::new(), vec![0; 128 << 10]);
+    // On the stack: of 20,000 small files a third of the time went into getting and giving back memory.
+    let (mut hash, mut buffer) = (Md5::new(), [0; 32 << 10]);
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
