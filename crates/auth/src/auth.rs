@@ -223,6 +223,10 @@ impl Auth {
         }
         let secret = Secret::new(secret);
         if !found {
+            // The same id with another secret: what was given for the old one ends too.
+            if change.next().keys.contains_key(access_key_id) {
+                change.end_sign_ins(name)?;
+            }
             self.put_admin_key(change, name, access_key_id, &secret, Source::Configured);
         }
         Ok(AdminKeys { access_key_id: access_key_id.to_owned(), secret, created: !found })

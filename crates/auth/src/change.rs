@@ -21,7 +21,7 @@ use crate::store::{
 use bytes::Bytes;
 use millpond_kv::{Batch, Expect, KvError, Write};
 use millpond_types::Timestamp;
-use millpond_types::limits::{AUTH_NAME_BYTES_MAX, USER_KEYS_MAX, USER_SESSIONS_MAX};
+use millpond_types::limits::{AUTH_NAME_BYTES_MAX, KEY_LIMITS_MAX, USER_KEYS_MAX, USER_SESSIONS_MAX};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,12 +207,10 @@ impl Change {
         if self.next.users.contains_key(new.name) {
             return Err(exists("user", new.name));
         }
-        let mut incarnation = [0; 8];
-        self.inner.random.fill(&mut incarnation);
         let record = UserRecord {
             created: self.now,
             administrator,
-            incarnation: u64::from_be_bytes(incarnation),
+            incarnation: self.new_incarnation(),
             friendly_name: new.friendly_name.to_owned(),
             email: new.email.to_owned(),
             source: if new.source.is_empty() { "internal" } else { new.source }.to_owned(),
@@ -221,6 +219,31 @@ impl Change {
         self.put(store::key(table::USERS, new.name), &record);
         self.next.put_user(new.name.into(), record);
         Ok(())
+    }
+
+    fn new_incarnation(&self) -> u64 {
+        let mut incarnation = [0; 8];
+        self.inner.random.fill(&mut incarnation);
+        u64::from_be_bytes(incarnation)
+    }
+
+    /// Ends all that was given to a user who signed in: sessions, links, signed tokens, also one that is about to be
+    /// given. Access keys stay.
+    pub(crate) fn end_sign_ins(&mut self, name: &str) -> Result<()> {
+        let user = self.user(name)?.clone();
+        user.sessions.iter().for_each(|hash| self.forget_session(hash));
+        self.forget_links(name);
+        let record = UserRecord { incarnation: self.new_incarnation(), ..user.record.clone() };
+        self.put(store::key(table::USERS, name), &record);
+        change(&mut self.next.users, name, |user| user.record = record);
+        Ok(())
+    }
+
+    fn forget_links(&mut self, user: &str) {
+        let links = self.next.links.iter().filter(|(_, link)| link.user == user);
+        for hash in links.map(|(hash, _)| hash.clone()).collect::<Vec<_>>() {
+            self.forget_link(&hash);
+        }
     }
 
     /// Changes what is shown of a user; `None` leaves as it is.
@@ -255,10 +278,7 @@ impl Change {
         user.sessions.iter().for_each(|hash| self.forget_session(hash));
         user.groups.iter().for_each(|group| self.forget_member(group, name));
         user.policies.iter().for_each(|policy| self.forget_user_policy(name, policy));
-        let links = self.next.links.iter().filter(|(_, link)| link.user == name);
-        for hash in links.map(|(hash, _)| hash.clone()).collect::<Vec<_>>() {
-            self.forget_link(&hash);
-        }
+        self.forget_links(name);
         let principals = self.next.principals.iter().filter(|(_, user)| &***user == name);
         for id in principals.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.delete(store::key(table::PRINCIPALS, &id));
@@ -270,14 +290,13 @@ impl Change {
         Ok(())
     }
 
-    /// Sets a password that [`Auth::hash_password`](crate::Auth::hash_password) hashed, or takes it away. Sessions
-    /// end: whoever knew the earlier one is out.
+    /// Sets a password that [`Auth::hash_password`](crate::Auth::hash_password) hashed, or takes it away. Sessions,
+    /// links and signed tokens end: whoever knew the earlier one is out.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub fn set_password(&mut self, user: &str, password: Option<PasswordHash>) -> Result<()> {
-        let sessions = self.user(user)?.sessions.clone();
-        sessions.iter().for_each(|hash| self.forget_session(hash));
+        self.end_sign_ins(user)?;
         let place = store::key(table::PASSWORDS, user);
         match &password {
             None => self.delete(place),
@@ -537,6 +556,12 @@ impl Change {
         if let Some(limit) = new.limit {
             limit.check()?;
             limits.push(limit.to_json());
+        }
+        // Each is judged by every request of the key, and a key may make the next.
+        if limits.len() > KEY_LIMITS_MAX {
+            let text =
+                format!("a key is held to {KEY_LIMITS_MAX} policies at most; make it with another key");
+            return Err(Error::Invalid(text.into()));
         }
         let (id, secret) = match new.given {
             Some((id, secret)) => {

@@ -3,7 +3,7 @@
 pub use crate::jobs::{JobInfo, JobKind, JobOutcome, JobResult};
 pub use crate::pulls::PullRequestId;
 use bytes::Bytes;
-pub use millpond_origin::SourceKind;
+pub use millpond_origin::{SourceKind, canonical};
 use millpond_types::{
     Attributes, BranchName, Commit, CommitId, ContentHash, Entry, Metadata, ObjectPath, RefExpr,
     RepositoryName, TagName, Timestamp, TreeId,

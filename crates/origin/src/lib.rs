@@ -9,7 +9,7 @@
 
 mod local;
 
-pub use local::LocalFolders;
+pub use local::{LocalFolders, canonical};
 
 use base64::Engine as _;
 use base64::alphabet::Alphabet;

@@ -110,6 +110,7 @@ impl Service {
                 None => drop(self.permit(caller, &[(Action::DeleteObject, path)])?),
                 Some(object) => {
                     self.permit(caller, &[(Action::WriteObject, path)])?;
+                    object.address = millpond_engine::canonical(&object.address);
                     let place = [(Action::ImportFromStorage, Resource::Namespace(&object.address))];
                     let may_stay = !object.gone && !object.address.is_empty();
                     if may_stay && self.permit(caller, &place).is_err() {

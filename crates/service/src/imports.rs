@@ -12,8 +12,11 @@ impl Service {
         caller: &Caller,
         repo: &RepositoryName,
         branch: &BranchName,
-        request: ImportRequest,
+        mut request: ImportRequest,
     ) -> Result<String> {
+        for path in &mut request.paths {
+            path.source = millpond_engine::canonical(&path.source);
+        }
         let onto = Resource::Branch(repo, branch.as_str());
         // Into everything is into any object.
         let destination = |bytes: &bytes::Bytes| {

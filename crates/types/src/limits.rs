@@ -136,6 +136,8 @@ limits! {
     AUTH_NAME_BYTES_MAX: usize = 256, "400";
     /// Access keys of one user, short-lived ones included: they are held in memory.
     USER_KEYS_MAX: usize = 1000, "400, until some end or are deleted";
+    /// Policies that one access key is held to: those of the keys that made it, and its own.
+    KEY_LIMITS_MAX: usize = 4, "400";
     /// Sessions of one user.
     USER_SESSIONS_MAX: usize = 100, "the one that began first ends";
     /// How long an attempt to sign in through a provider may take, in seconds.

@@ -34,7 +34,10 @@ async fn configured_keys_rotate_and_leave_others() {
     let one = auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("added");
     assert!(one.created);
     assert!(!auth.ensure_admin("admin", Some(("KEY1", "secret-one"))).await.expect("found").created);
+    let by_old = auth.check("KEY1", "secret-one").expect("right");
+    let token = auth.issue_token(&by_old).expect("alive").0;
     assert!(auth.ensure_admin("admin", Some(("KEY1", "secret-two"))).await.expect("replaced").created);
+    assert!(auth.verify_token(&token).is_err(), "what the old secret got");
     assert!(matches!(auth.check("KEY1", "secret-one"), Err(Error::Refused)));
     assert!(auth.check("KEY1", "secret-two").is_ok());
     auth.ensure_admin("admin", Some(("KEY2", "secret-two"))).await.expect("rotated");

@@ -163,11 +163,12 @@ async fn a_deleted_user_is_gone_for_good() {
     let who = somebody(&auth, "eve").await;
     let key = who.key().expect("by key").to_owned();
     let password = auth.hash_password(&millpond_auth::Secret::new("correct horse")).await.expect("hashed");
+    change(&auth, |c| c.set_password("eve", Some(password))).await;
+    let (_, who) = auth.lookup(&key).expect("alive");
     let (session, link) = change(&auth, |c| {
         c.add_member("Admins", "eve")?;
         c.attach_to_user("FSFullAccess", "eve")?;
         c.link_principal("eve", "aws:eve")?;
-        c.set_password("eve", Some(password))?;
         let hour = std::time::Duration::from_secs(3600);
         Ok((c.open_session(&who, hour)?.0, c.create_link("eve", hour, None)?.0))
     })

@@ -169,9 +169,10 @@ async fn canaries_stay_hidden() {
     let canary = "canary-secret-text";
     let password = Secret::new("canary-password");
     let hash = auth.hash_password(&password).await.expect("hashed");
+    change(&auth, |c| c.set_password("eve", Some(hash.clone()))).await;
+    let (_, who) = auth.lookup(who.key().expect("by key")).expect("alive");
     let given = NewKey { given: Some(("CANARY", canary)), by: Some(&who), ..NewKey::default() };
     let (key, session, link) = change(&auth, |c| {
-        c.set_password("eve", Some(hash.clone()))?;
         let hour = Duration::from_secs(3600);
         Ok((c.create_key("eve", &given)?, c.open_session(&who, hour)?.0, c.create_link("eve", hour, None)?.0))
     })

@@ -2,7 +2,7 @@
 
 use crate::machine::{ALL, Machine, access, change, is_refused, named, policy, somebody, try_change, user};
 use millpond_auth::{Action, Because, Circumstances, Error, NewKey};
-use millpond_types::limits::{USER_KEYS_MAX, WRONG_SECRETS_FREE};
+use millpond_types::limits::{KEY_LIMITS_MAX, USER_KEYS_MAX, WRONG_SECRETS_FREE};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -133,6 +133,24 @@ async fn limits_are_inherited() {
     machine.after(HOUR);
     let late = NewKey { by: Some(&by_parent), ..NewKey::default() };
     assert!(is_refused(try_change(&auth, |c| c.create_key("eve", &late)).await), "by a key that has ended");
+}
+
+#[tokio::test]
+async fn a_key_is_held_to_few_policies() {
+    let auth = Machine::default().set_up().await;
+    let any = policy("allow", &["auth:*"], "*");
+    let mut by = somebody(&auth, "eve").await;
+    for held in 1..=KEY_LIMITS_MAX + 1 {
+        let new = NewKey { lifetime: Some(HOUR), limit: Some(&any), by: Some(&by), ..NewKey::default() };
+        let made = try_change(&auth, |c| c.create_key("eve", &new)).await;
+        if held > KEY_LIMITS_MAX {
+            assert!(matches!(made, Err(Error::Invalid(_))), "{made:?}");
+            break;
+        }
+        by = auth.lookup(&made.expect("made").access_key_id).expect("alive").1;
+    }
+    let new = NewKey { by: Some(&by), ..NewKey::default() };
+    assert!(try_change(&auth, |c| c.create_key("eve", &new)).await.is_ok(), "no further one");
 }
 
 #[tokio::test]

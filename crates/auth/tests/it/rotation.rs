@@ -18,6 +18,7 @@ async fn prepared(machine: &Machine) -> (millpond_auth::Auth, [(String, Secret);
         Ok([c.create_key("eve", &NewKey::default())?, c.create_key("admin", &NewKey::default())?])
     })
     .await;
+    let (_, who) = auth.lookup(who.key().expect("by key")).expect("alive");
     let (token, _) = auth.issue_token(&who).expect("alive");
     (auth, keys.map(|key| (key.access_key_id.to_string(), key.secret)), token)
 }

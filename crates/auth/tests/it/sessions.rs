@@ -146,8 +146,18 @@ async fn passwords() {
     assert!(matches!(auth.check_password("eve", &secret("correct horse")).await, Err(Error::Busy(_))));
     machine.after(Duration::from_secs(30));
     assert!(auth.check_password("eve", &secret("correct horse")).await.is_ok());
+    let under_way = auth.check_password("eve", &secret("correct horse")).await.expect("right");
+    let token = auth.issue_token(&under_way).expect("alive").0;
+    let (link, _) = change(&auth, |c| c.create_link("eve", HOUR, None)).await;
     change(&auth, |c| c.set_password("eve", None)).await;
     assert!(is_refused(auth.check_password("eve", &secret("correct horse")).await));
+    assert!(is_refused(auth.verify_token(&token)), "what the old password got");
+    assert!(
+        is_refused(try_change(&auth, |c| c.open_session(&under_way, HOUR)).await),
+        "what it was about to get"
+    );
+    assert!(auth.change().await.redeem_link(link.expose()).is_err());
+    assert!(auth.lookup(who.key().expect("by key")).is_some(), "access keys stay");
     for (bytes, good) in [
         (PASSWORD_BYTES_MIN - 1, false),
         (PASSWORD_BYTES_MIN, true),

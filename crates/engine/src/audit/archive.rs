@@ -165,9 +165,7 @@ fn unreadable(error: DecodeError) -> Error {
 /// The step from format 1, whose checkpoints deleted rows: the trail begins with the first row that is left.
 pub(crate) fn begin_at_checkpoint<'a>(kv: &'a dyn Kv, _: &'a dyn Blobs) -> BoxFuture<'a, Result<Vec<Write>>> {
     async move {
-        let (first, before) = checkpoint::read(kv).await?;
-        let reason = if first > 1 { Reason::Upgrade } else { Reason::Complete };
-        let begin = Beginning { first, before, reason };
+        let begin = Beginning::at_checkpoint(kv).await?;
         Ok(vec![Write::Put(Bytes::from_static(keys::AUDIT), begin.encode())])
     }
     .boxed()

@@ -132,7 +132,9 @@ impl Engine {
                 return Ok(page);
             }
         }
-        let (from, end) = (keys::audit_segment(below.row), keys::audit_segment(0));
+        // The first segment that holds anything older.
+        let newest = if below.position == 0 { below.row.saturating_sub(1) } else { below.row };
+        let (from, end) = (keys::audit_segment(newest), keys::audit_segment(0));
         let newest_first = self.kv.scan(&from, &end, PAGE_SEGMENTS_MAX).await.map_err(kv_error)?;
         let all = newest_first.len() < PAGE_SEGMENTS_MAX;
         let mut bytes = 0;

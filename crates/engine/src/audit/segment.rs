@@ -219,9 +219,20 @@ pub(crate) struct Beginning {
 impl Beginning {
     pub async fn read(kv: &dyn Kv) -> Result<Self> {
         match kv.get(keys::AUDIT).await.map_err(kv_error)? {
-            None => Ok(Self { first: 1, before: [0; 32], reason: Reason::Complete }),
             Some(bytes) => Self::decode(bytes),
+            // What the step from format 1 will write, for those who look at stores that nobody has opened since.
+            None if kv.get(keys::FORMAT).await.map_err(kv_error)?.as_deref() == Some(b"1") => {
+                Self::at_checkpoint(kv).await
+            }
+            None => Ok(Self { first: 1, before: [0; 32], reason: Reason::Complete }),
         }
+    }
+
+    /// With the first row that is left, where earlier ones were dropped unkept.
+    pub async fn at_checkpoint(kv: &dyn Kv) -> Result<Self> {
+        let (first, before) = crate::checkpoint::read(kv).await?;
+        let reason = if first > 1 { Reason::Upgrade } else { Reason::Complete };
+        Ok(Self { first, before, reason })
     }
 
     pub fn encode(&self) -> Bytes {

@@ -151,6 +151,8 @@ async fn a_data_directory_of_every_format_is_read_to_the_last_byte() {
         assert_eq!(pages, None);
         drop(looked_at);
         let world = open(folder.path());
+        // Before anything brings it up, as after `millpond restore`.
+        assert_eq!(crate::fsck::check(&world, FsckRequest::default()).await.1, [], "format {format}");
         let engine = world.open().await;
         for (expr, key, body) in &bodies {
             assert_eq!(get(&engine, expr, key).await.as_ref(), Some(body), "format {format}, {expr}");

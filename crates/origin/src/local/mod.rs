@@ -111,6 +111,15 @@ impl LocalFolders {
     }
 }
 
+/// The one spelling of a source, by which it is permitted or refused. What is of no adapter here is left as it is.
+pub fn canonical(source: &str) -> String {
+    let path = SCHEMES.iter().find_map(|scheme| source.strip_prefix(scheme));
+    let Some(path) = path.filter(|path| path.starts_with('/')) else { return source.to_owned() };
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    let slash = if path.ends_with('/') && !names.is_empty() { "/" } else { "" };
+    format!("local:///{}{slash}", names.join("/"))
+}
+
 impl Origin for LocalFolders {
     fn locate(&self, source: &str, kind: SourceKind) -> Result<Location, OriginError> {
         let path = SCHEMES.iter().find_map(|scheme| source.strip_prefix(scheme)).ok_or_else(|| {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // in a test a panic is the report
 
 use millpond_blob::BlobError;
-use millpond_origin::{LocalFolders, Location, Origin, OriginErrorKind, Seen, SourceKind};
+use millpond_origin::{LocalFolders, Location, Origin, OriginErrorKind, Seen, SourceKind, canonical};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -245,4 +245,20 @@ async fn a_file_is_read_only_as_long_as_it_is_what_was_seen() {
     fs::remove_file(&file).unwrap();
     let error = place.origin().open(&object, seen.mark).err().unwrap();
     assert!(error.kind == OriginErrorKind::Gone && error.message.contains("does not exist"), "{error}");
+}
+
+/// A denial of `local:///secret/*` must not be passed by another way to write it.
+#[test]
+fn a_source_has_one_spelling() {
+    for (written, meant) in [
+        ("file:///srv/secret/x", "local:///srv/secret/x"),
+        ("local:////srv//secret/x", "local:///srv/secret/x"),
+        ("local:///srv/secret//", "local:///srv/secret/"),
+        ("local:///", "local:///"),
+        ("local://", "local://"),
+        ("local://demo//x", "local://demo//x"),
+        ("s3://bucket//x", "s3://bucket//x"),
+    ] {
+        assert_eq!(canonical(written), meant, "{written}");
+    }
 }

@@ -85,12 +85,14 @@ pub async fn take_over(
     let trees = Trees::new(route, &from.id, &name, &from.storage_namespace);
     let todo = history.order.iter().filter(|id| !made.contains_key(*id));
     let todo: Vec<&Commit> = todo.filter_map(|id| history.commits.get(id)).collect();
+    // What the last run came to in the middle of a commit. This run may make others first.
     let begun = state.at.clone();
+    let begun = begun.as_ref();
     let (send, mut receive) = tokio::sync::mpsc::channel(AHEAD);
     // What the next commits change is read while one is made: it depends on the other server only.
     let reading = async {
         let send = send;
-        let (trees, begun) = (&trees, begun.as_ref());
+        let trees = &trees;
         let pages = futures::stream::iter(todo).map(|commit| async move {
             let after = begun.filter(|at| at.commit == commit.id).map_or("", |at| &at.after);
             (commit, trees.page(commit, after).await)
@@ -105,7 +107,7 @@ pub async fn take_over(
     };
     let making = async {
         while let Some((commit, page)) = receive.recv().await {
-            let done = commit_of(route, &trees, commit, page?, &made, &mut state, outcome).await?;
+            let done = commit_of(route, &trees, commit, page?, begun, &made, &mut state, outcome).await?;
             made.insert(commit.id.clone(), done);
             outcome.commits_new += 1;
             bar.step(session, outcome);
@@ -244,6 +246,7 @@ async fn commit_of(
     trees: &Trees<'_>,
     commit: &Commit,
     first: Page,
+    begun: Option<&Progress>,
     made: &HashMap<String, Made>,
     state: &mut State,
     outcome: &mut Outcome,
@@ -259,8 +262,8 @@ async fn commit_of(
         })?;
         parents.push(known.clone());
     }
-    let begun = state.at.clone().filter(|at| at.commit == commit.id);
-    let progress = begun.unwrap_or_else(|| Progress {
+    let begun = begun.filter(|at| at.commit == commit.id);
+    let progress = begun.cloned().unwrap_or_else(|| Progress {
         commit: commit.id.clone(),
         tree: parents.first().map(|parent| parent.tree.clone()).unwrap_or_default(),
         after: String::new(),
