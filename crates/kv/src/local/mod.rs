@@ -178,7 +178,20 @@ impl Shared {
         let mut found = logs_in(directory_of(path), path).map_err(store_failed)?;
         found.sort_unstable();
         let Some(first) = shared.tables.first_log()? else {
-            // A log that the tables do not know has never held an acknowledged batch.
+            // A log that new tables do not know has never held an acknowledged batch. One that holds any has lost its
+            // tables: beginning anew beside it would hide everything, and write what can never be opened again.
+            let holds_batches = |number: &&u64| {
+                let mut any = false;
+                let read = Log::recover(path, **number, true, true, |_| any = true);
+                **number > 1 || read.is_ok() && any
+            };
+            if let Some(number) = found.iter().find(holds_batches) {
+                return Err(KvError::Failed(format!(
+                    "{} is missing or empty, but its log {} is there: put the file back, or restore a backup",
+                    path.display(),
+                    log::path(path, *number).display()
+                )));
+            }
             let log = if untouched { Log::nowhere(1) } else { Log::create(path, 1)? };
             shared.tables.take_in(&Pending::default(), 1)?;
             return Ok((shared, log));

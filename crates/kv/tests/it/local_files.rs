@@ -52,6 +52,25 @@ async fn concurrent_batches_share_records() {
     assert!(counters.records < 500, "500 waiting batches took {} records", counters.records);
 }
 
+/// A first start must not be made over what is left of a store.
+#[tokio::test]
+async fn a_log_without_its_tables_is_no_new_store() {
+    for is_empty in [false, true] {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("meta.redb");
+        left_open(&path).await;
+        if is_empty {
+            std::fs::write(&path, b"").expect("emptied");
+        } else {
+            std::fs::remove_file(&path).expect("removed");
+        }
+        for _ in 0..2 {
+            let Err(KvError::Failed(text)) = LocalKv::open(&path) else { panic!("begun anew") };
+            assert!(text.contains("meta.redb") && text.contains("restore a backup"), "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_judged_on_what_the_ranges_deleted_before_it_left() {
     let directory = tempfile::tempdir().expect("temporary directory");

@@ -94,8 +94,9 @@ pub async fn take_over(
         let send = send;
         let trees = &trees;
         let pages = futures::stream::iter(todo).map(|commit| async move {
-            let after = begun.filter(|at| at.commit == commit.id).map_or("", |at| &at.after);
-            (commit, trees.page(commit, after).await)
+            let begun = begun.filter(|at| at.commit == commit.id);
+            let first = trees.page(commit, begun.map_or("", |at| &at.after)).await;
+            (commit, first.map(|first| Ahead { begun, first }))
         });
         let mut pages = pin!(pages.buffered(AHEAD));
         while let Some(page) = pages.next().await {
@@ -106,8 +107,8 @@ pub async fn take_over(
         Ok(())
     };
     let making = async {
-        while let Some((commit, page)) = receive.recv().await {
-            let done = commit_of(route, &trees, commit, page?, begun, &made, &mut state, outcome).await?;
+        while let Some((commit, ahead)) = receive.recv().await {
+            let done = commit_of(route, &trees, commit, ahead?, &made, &mut state, outcome).await?;
             made.insert(commit.id.clone(), done);
             outcome.commits_new += 1;
             bar.step(session, outcome);
@@ -240,13 +241,18 @@ async fn known_commits(
     Ok(known)
 }
 
+/// What was read of a commit before it is made: its first changes, behind what the last run came to in it.
+struct Ahead<'a> {
+    begun: Option<&'a Progress>,
+    first: Page,
+}
+
 /// Makes one commit.
 async fn commit_of(
     route: &Route,
     trees: &Trees<'_>,
     commit: &Commit,
-    first: Page,
-    begun: Option<&Progress>,
+    ahead: Ahead<'_>,
     made: &HashMap<String, Made>,
     state: &mut State,
     outcome: &mut Outcome,
@@ -262,15 +268,14 @@ async fn commit_of(
         })?;
         parents.push(known.clone());
     }
-    let begun = begun.filter(|at| at.commit == commit.id);
-    let progress = begun.cloned().unwrap_or_else(|| Progress {
+    let progress = ahead.begun.cloned().unwrap_or_else(|| Progress {
         commit: commit.id.clone(),
         tree: parents.first().map(|parent| parent.tree.clone()).unwrap_or_default(),
         after: String::new(),
     });
     let like: Vec<String> = parents.iter().skip(1).map(|parent| parent.id.clone()).collect();
     let tree = trees
-        .make(commit, first, progress, &like, outcome, async |progress| {
+        .make(commit, ahead.first, progress, &like, outcome, async |progress| {
             state.at = Some(progress.clone());
             save(route, &name, state).await
         })
