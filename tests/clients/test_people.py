@@ -8,18 +8,10 @@ import json
 import lakefs
 import pytest
 from botocore.exceptions import ClientError
+from harness.expect import refused
 from lakefs_sdk import models
-from lakefs_sdk.exceptions import ApiException
 
 _numbers = itertools.count(1)
-
-
-@contextlib.contextmanager
-def refused(status, message=""):
-    with pytest.raises(ApiException) as caught:
-        yield
-    assert caught.value.status == status, (caught.value.status, caught.value.body)
-    assert message in (caught.value.body or "")
 
 
 @contextlib.contextmanager

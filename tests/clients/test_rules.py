@@ -1,27 +1,19 @@
 """Rules and pull requests of a repository through unchanged clients: branch protection at both doors, garbage
 collection rules, pull requests."""
 
-import contextlib
 import json
 
 import lakefs
 import pytest
 from botocore.exceptions import ClientError
+from harness.expect import refused
 from lakefs_sdk import models
-from lakefs_sdk.exceptions import ApiException, ForbiddenException
+from lakefs_sdk.exceptions import ForbiddenException
 
 
 @pytest.fixture
 def sdk(server):
     return server.sdk()
-
-
-@contextlib.contextmanager
-def refused(status, message=""):
-    with pytest.raises(ApiException) as caught:
-        yield
-    assert caught.value.status == status, (caught.value.status, caught.value.body)
-    assert message in (caught.value.body or "")
 
 
 def forbidden():

@@ -1,10 +1,11 @@
 //! Lists that come in pages: how much of them is wanted, and saying so when they were cut.
 
 use crate::failure::Failure;
-use crate::output::{Format, Output};
+use crate::output::{Cell, Column, Format, Output};
 use clap::Args;
 use millpond_client::page::PAGE_ITEMS_MAX;
 use millpond_client::{Page, PageQuery};
+use serde::Serialize;
 
 const TABLE_ITEMS: usize = 100;
 
@@ -30,6 +31,23 @@ impl PageArgs {
             None if self.all || output.format != Format::Table => None,
             None => Some(TABLE_ITEMS),
         }
+    }
+
+    /// Fetches what is wanted and prints a line for each; how many.
+    ///
+    /// # Errors
+    /// What `fetch` fails with, or the output.
+    pub async fn print<T: Serialize, const COLUMNS: usize>(
+        &self,
+        output: &Output,
+        columns: &'static [Column],
+        prefix: &str,
+        fetch: impl AsyncFn(PageQuery) -> Result<Page<T>, Failure>,
+        cells: impl Fn(&T) -> [Cell; COLUMNS],
+    ) -> Result<usize, Failure> {
+        let mut list = output.list(columns);
+        self.for_each(output, prefix, fetch, |item| list.push(&item, &cells(&item))).await?;
+        list.finish()
     }
 
     /// Fetches page after page until enough is there. Says on stderr when more would follow.
@@ -63,6 +81,23 @@ impl PageArgs {
             query.after = next;
         }
     }
+}
+
+/// All items of a list.
+///
+/// # Errors
+/// What `fetch` fails with.
+pub async fn all<T>(
+    output: &Output,
+    fetch: impl AsyncFn(PageQuery) -> Result<Page<T>, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut items = Vec::new();
+    let take = |item| {
+        items.push(item);
+        Ok(())
+    };
+    PageArgs { all: true, ..PageArgs::default() }.for_each(output, "", fetch, take).await?;
+    Ok(items)
 }
 
 #[cfg(test)]

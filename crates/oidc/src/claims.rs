@@ -105,16 +105,10 @@ mod tests {
         let pairs =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
         Settings {
-            issuer: "https://id".into(),
-            client_id: "us".into(),
-            client_secret: None,
-            scopes: vec![],
-            redirect_url: "https://here/back".into(),
-            username_claim: "sub".into(),
             groups_claim: Some("groups".into()),
             groups: pairs(&[("ops", "Admins"), ("data", "Developers"), ("ops", "Viewers")]),
             default_groups: vec!["Everybody".into()],
-            required_claims: vec![],
+            ..Settings::plain()
         }
     }
 

@@ -387,15 +387,9 @@ mod tests {
         fn settings(&self) -> Settings {
             Settings {
                 issuer: self.issuer.clone(),
-                client_id: "us".into(),
                 client_secret: Some(ClientSecret::new("s+cret")),
                 scopes: vec!["profile".into()],
-                redirect_url: "https://here/back".into(),
-                username_claim: "sub".into(),
-                groups_claim: None,
-                groups: vec![],
-                default_groups: vec![],
-                required_claims: vec![],
+                ..Settings::plain()
             }
         }
 
@@ -665,18 +659,7 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         let clock = || Arc::new(ManualClock::at(0));
-        let good = Settings {
-            issuer: "https://id".into(),
-            client_id: "us".into(),
-            client_secret: None,
-            scopes: vec![],
-            redirect_url: "https://here/back".into(),
-            username_claim: "sub".into(),
-            groups_claim: None,
-            groups: vec![],
-            default_groups: vec![],
-            required_claims: vec![],
-        };
+        let good = Settings::plain();
         for (change, part) in [
             ((|s| s.issuer = "http://id".into()) as fn(&mut Settings), "issuer"),
             (|s| s.issuer = "https://id?x".into(), "issuer"),

@@ -52,6 +52,25 @@ pub struct Settings {
     pub required_claims: Vec<(String, String)>,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// What is right of a provider, and no more than has to be there.
+    pub(crate) fn plain() -> Self {
+        Self {
+            issuer: "https://id".into(),
+            client_id: "us".into(),
+            client_secret: None,
+            scopes: vec![],
+            redirect_url: "https://here/back".into(),
+            username_claim: "sub".into(),
+            groups_claim: None,
+            groups: vec![],
+            default_groups: vec![],
+            required_claims: vec![],
+        }
+    }
+}
+
 impl Settings {
     /// # Errors
     /// [`Error::Settings`] says which is wrong, and the rule.

@@ -63,6 +63,14 @@ impl Cell {
         Self::Id(id.to_owned())
     }
 
+    /// A time as the server's own interfaces write it; what is none stays as it is.
+    pub fn rfc3339(text: &str) -> Self {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Self::Time(time.as_second()),
+            Err(_) => Self::text(text),
+        }
+    }
+
     /// For a table.
     pub(super) fn table(&self, output: &Output) -> (String, Option<Paint>) {
         match self {

@@ -110,21 +110,14 @@ impl Log {
             until: self.until.unwrap_or_default(),
             result: self.result.unwrap_or_default(),
         };
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.audit(&filter, &query).await?);
-        self.page
-            .for_each(&session.output, "", fetch, |event: AuditEvent| list.push(&event, &cells(&event)))
-            .await?;
-        list.finish()?;
+        self.page.print(&session.output, COLUMNS, "", fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }
 
 fn cells(event: &AuditEvent) -> [Cell; 10] {
-    let time = match event.time.parse::<jiff::Timestamp>() {
-        Ok(time) => Cell::Time(time.as_second()),
-        Err(_) => Cell::text(&event.time),
-    };
+    let time = Cell::rfc3339(&event.time);
     let result = match event.result.as_str() {
         "refused" if event.count > 1 => Cell::Painted(format!("refused {} times", event.count), Paint::Red),
         "refused" => Cell::Painted("refused".into(), Paint::Red),

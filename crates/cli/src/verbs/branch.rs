@@ -100,20 +100,18 @@ impl Branch {
 /// Columns of branches and of tags.
 pub(super) const REF_COLUMNS: &[Column] = &[Column::left("name"), Column::left("commit")];
 
+pub(super) fn ref_cells(named: &Ref) -> [Cell; 2] {
+    [Cell::text(&named.id), Cell::id(&named.commit_id)]
+}
+
 impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let repository = &self.repository.repository;
-        let mut list = session.output.list(REF_COLUMNS);
         let fetch = async |query: PageQuery| {
             client.list_branches(repository, &query, self.show_hidden).await.in_repository(repository)
         };
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |branch: Ref| {
-                list.push(&branch, &[Cell::text(&branch.id), Cell::id(&branch.commit_id)])
-            })
-            .await?;
-        list.finish()?;
+        self.page.print(&session.output, REF_COLUMNS, &self.prefix, fetch, ref_cells).await?;
         Ok(Exit::Ok)
     }
 }

@@ -39,17 +39,12 @@ impl Ls {
         let client = session.client()?;
         let ObjectUri { repository, reference, path: prefix } = &self.uri;
         let delimiter = if self.recursive { String::new() } else { self.delimiter };
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |page: PageQuery| {
             let query = ObjectQuery { page, delimiter: delimiter.clone(), ..ObjectQuery::default() };
             client.list_objects(repository, reference, &query).await.in_repository(repository)
         };
-        self.page
-            .for_each(&session.output, prefix, fetch, |object: ObjectStats| {
-                list.push(&object, &cells(&object))
-            })
-            .await?;
-        if list.finish()? == 0 && !prefix.is_empty() {
+        let shown = self.page.print(&session.output, COLUMNS, prefix, fetch, cells).await?;
+        if shown == 0 && !prefix.is_empty() {
             session.output.note(&format!("nothing begins with '{prefix}'"));
         }
         Ok(Exit::Ok)

@@ -73,25 +73,16 @@ impl OpLog {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let Scope { repository, reference } = &self.of;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| {
             client.operations(repository, reference, &query).await.in_repository(repository)
         };
-        self.page
-            .for_each(&session.output, "", fetch, |operation: Operation| {
-                list.push(&operation, &cells(&operation))
-            })
-            .await?;
-        list.finish()?;
+        self.page.print(&session.output, COLUMNS, "", fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }
 
 fn cells(operation: &Operation) -> [Cell; 8] {
-    let time = match operation.time.parse::<jiff::Timestamp>() {
-        Ok(time) => Cell::Time(time.as_second()),
-        Err(_) => Cell::text(&operation.time),
-    };
+    let time = Cell::rfc3339(&operation.time);
     [
         Cell::text(&operation.id),
         time,

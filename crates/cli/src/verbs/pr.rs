@@ -135,24 +135,14 @@ impl List {
             Which::Closed => "closed",
             Which::All => "all",
         };
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| {
             client.list_pull_requests(repository, &query, status).await.in_repository(repository)
         };
-        self.page
-            .for_each(&session.output, "", fetch, |pull: PullRequest| {
-                let cells = [
-                    &pull.id,
-                    &pull.status,
-                    &pull.source_branch,
-                    &pull.destination_branch,
-                    &pull.author,
-                    &pull.title,
-                ];
-                list.push(&pull, &cells.map(|text| Cell::text(text)))
-            })
-            .await?;
-        list.finish()?;
+        let cells = |pull: &PullRequest| {
+            [&pull.id, &pull.status, &pull.source_branch, &pull.destination_branch, &pull.author, &pull.title]
+                .map(|text| Cell::text(text))
+        };
+        self.page.print(&session.output, COLUMNS, "", fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }

@@ -91,20 +91,16 @@ impl List {
             Column::left("storage"),
         ];
         let client = session.client()?;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query| Ok(client.list_repositories(&query).await?);
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |repository: Repository| {
-                let cells = [
-                    Cell::text(&repository.id),
-                    Cell::text(&repository.default_branch),
-                    Cell::Time(repository.creation_date),
-                    Cell::text(&repository.storage_namespace),
-                ];
-                list.push(&repository, &cells)
-            })
-            .await?;
-        if list.finish()? == 0 {
+        let cells = |repository: &Repository| {
+            [
+                Cell::text(&repository.id),
+                Cell::text(&repository.default_branch),
+                Cell::Time(repository.creation_date),
+                Cell::text(&repository.storage_namespace),
+            ]
+        };
+        if self.page.print(&session.output, COLUMNS, &self.prefix, fetch, cells).await? == 0 {
             session.output.note("no repositories; make one with 'millpond repo create NAME'");
         }
         Ok(Exit::Ok)

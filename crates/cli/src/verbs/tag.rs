@@ -1,6 +1,6 @@
 //! `millpond tag`: list, create, show, delete.
 
-use super::branch::REF_COLUMNS;
+use super::branch::{REF_COLUMNS, ref_cells};
 use crate::exit::Exit;
 use crate::failure::{Failure, InRepository};
 use crate::output::Cell;
@@ -8,7 +8,7 @@ use crate::paging::PageArgs;
 use crate::session::Session;
 use crate::uri::{RefUri, RepositoryUri};
 use clap::{Args, Subcommand};
-use millpond_client::{PageQuery, Ref, TagCreation};
+use millpond_client::{PageQuery, TagCreation};
 use serde::Serialize;
 
 /// List, create, show and delete tags.
@@ -94,15 +94,9 @@ impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let repository = &self.repository.repository;
-        let mut list = session.output.list(REF_COLUMNS);
         let fetch =
             async |query: PageQuery| client.list_tags(repository, &query).await.in_repository(repository);
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |tag: Ref| {
-                list.push(&tag, &[Cell::text(&tag.id), Cell::id(&tag.commit_id)])
-            })
-            .await?;
-        list.finish()?;
+        self.page.print(&session.output, REF_COLUMNS, &self.prefix, fetch, ref_cells).await?;
         Ok(Exit::Ok)
     }
 }

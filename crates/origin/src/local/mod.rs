@@ -115,8 +115,12 @@ impl LocalFolders {
 pub fn canonical(source: &str) -> String {
     let path = SCHEMES.iter().find_map(|scheme| source.strip_prefix(scheme));
     let Some(path) = path.filter(|path| path.starts_with('/')) else { return source.to_owned() };
+    spelled(path, path.ends_with('/'))
+}
+
+fn spelled(path: &str, is_folder: bool) -> String {
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-    let slash = if path.ends_with('/') && !names.is_empty() { "/" } else { "" };
+    let slash = if is_folder && !names.is_empty() { "/" } else { "" };
     format!("local:///{}{slash}", names.join("/"))
 }
 
@@ -132,11 +136,7 @@ impl Origin for LocalFolders {
                 "'{source}' does not name an absolute path: there must be three slashes, as in local:///data"
             )));
         }
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        let mut text = format!("local:///{}", names.join("/"));
-        if kind == SourceKind::Prefix && !names.is_empty() {
-            text.push('/');
-        }
+        let text = spelled(path, kind == SourceKind::Prefix);
         let location = Location(text.into());
         self.enter(&location)?;
         Ok(location)

@@ -1,6 +1,6 @@
 //! `millpond auth groups`: list, create, show, delete, add-member, remove-member.
 
-use super::users;
+use super::{policies, users};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column};
@@ -114,16 +114,11 @@ impl Groups {
 impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.list_groups(&query).await?);
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |group| {
-                let cells =
-                    [Cell::text(&group.id), Cell::text(&group.description), Cell::Time(group.creation_date)];
-                list.push(&group, &cells)
-            })
-            .await?;
-        list.finish()?;
+        let cells = |group: &Group| {
+            [Cell::text(&group.id), Cell::text(&group.description), Cell::Time(group.creation_date)]
+        };
+        self.page.print(&session.output, COLUMNS, &self.prefix, fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }
@@ -144,15 +139,7 @@ impl Name {
     async fn show(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let group = client.get_group(&self.name).await?;
-        let mut policies = Vec::new();
-        let holder = Holder::Group(&self.name);
-        let fetch = async |query: PageQuery| Ok(client.list_attached_policies(holder, false, &query).await?);
-        let all = PageArgs { all: true, ..PageArgs::default() };
-        all.for_each(&session.output, "", fetch, |policy| {
-            policies.push(policy.id);
-            Ok(())
-        })
-        .await?;
+        let policies = policies::attached(session, Holder::Group(&self.name)).await?;
         let fields = [
             ("name", Cell::text(&group.id)),
             ("description", Cell::text(&group.description)),
@@ -179,10 +166,8 @@ impl Name {
 impl Members {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let mut list = session.output.list(users::COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.list_members(&self.name, &query).await?);
-        self.page.for_each(&session.output, "", fetch, |user| list.push(&user, &users::cells(&user))).await?;
-        list.finish()?;
+        self.page.print(&session.output, users::COLUMNS, "", fetch, users::cells).await?;
         Ok(Exit::Ok)
     }
 }

@@ -88,14 +88,9 @@ impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let user = named(client, self.user).await?;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.list_keys(&user, &query).await?);
-        self.page
-            .for_each(&session.output, "", fetch, |key: AccessKey| {
-                list.push(&key, &[Cell::text(&key.access_key_id), Cell::Time(key.creation_date)])
-            })
-            .await?;
-        list.finish()?;
+        let cells = |key: &AccessKey| [Cell::text(&key.access_key_id), Cell::Time(key.creation_date)];
+        self.page.print(&session.output, COLUMNS, "", fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }

@@ -5,11 +5,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local;
 use crate::output::{Cell, Column};
-use crate::paging::PageArgs;
+use crate::paging::{self, PageArgs};
 use crate::session::Session;
 use crate::terminal;
 use clap::{Args, Subcommand};
-use millpond_client::{Holder, PageQuery, Policy};
+use millpond_client::{Client, Holder, Page, PageQuery, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -117,26 +117,37 @@ impl Policies {
 impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let mut list = session.output.list(COLUMNS);
-        let fetch = async |query: PageQuery| {
-            Ok(match (&self.user, &self.group) {
-                (Some(user), _) => client.list_attached_policies(Holder::User(user), true, &query).await?,
-                (_, Some(group)) => {
-                    client.list_attached_policies(Holder::Group(group), false, &query).await?
-                }
-                (None, None) => client.list_policies(&query).await?,
-            })
+        let fetch = async |query: PageQuery| match (&self.user, &self.group) {
+            (Some(user), _) => fetch_attached(client, Holder::User(user), &query).await,
+            (_, Some(group)) => fetch_attached(client, Holder::Group(group), &query).await,
+            (None, None) => Ok(client.list_policies(&query).await?),
         };
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |policy| {
-                let count = policy.statement.len().to_string();
-                let changed = Cell::Time(policy.creation_date.unwrap_or_default());
-                list.push(&policy, &[Cell::text(&policy.id), Cell::Text(count), changed])
-            })
-            .await?;
-        list.finish()?;
+        let cells = |policy: &Policy| {
+            let count = policy.statement.len().to_string();
+            let changed = Cell::Time(policy.creation_date.unwrap_or_default());
+            [Cell::text(&policy.id), Cell::Text(count), changed]
+        };
+        self.page.print(&session.output, COLUMNS, &self.prefix, fetch, cells).await?;
         Ok(Exit::Ok)
     }
+}
+
+/// A group's own policies; of a user also those of the groups.
+async fn fetch_attached(
+    client: &Client,
+    holder: Holder<'_>,
+    query: &PageQuery,
+) -> Result<Page<Policy>, Failure> {
+    let effective = matches!(holder, Holder::User(_));
+    Ok(client.list_attached_policies(holder, effective, query).await?)
+}
+
+/// The names of all policies that bind a user or a group.
+pub(super) async fn attached(session: &Session, holder: Holder<'_>) -> Result<Vec<String>, Failure> {
+    let client = session.client()?;
+    let fetch = async |query: PageQuery| fetch_attached(client, holder, &query).await;
+    let policies = paging::all(&session.output, fetch).await?;
+    Ok(policies.into_iter().map(|policy| policy.id).collect())
 }
 
 impl Name {

@@ -66,14 +66,9 @@ impl Principals {
 impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.list_principals(&self.user, &query).await?);
-        self.page
-            .for_each(&session.output, "", fetch, |principal: Principal| {
-                list.push(&principal, &[Cell::text(&principal.id)])
-            })
-            .await?;
-        list.finish()?;
+        let cells = |principal: &Principal| [Cell::text(&principal.id)];
+        self.page.print(&session.output, COLUMNS, "", fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }

@@ -1,9 +1,10 @@
 //! `millpond auth users`: list, create, show, delete.
 
+use super::policies;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column};
-use crate::paging::PageArgs;
+use crate::paging::{self, PageArgs};
 use crate::session::Session;
 use clap::{Args, Subcommand};
 use millpond_client::{Holder, PageQuery, User};
@@ -82,12 +83,8 @@ impl Users {
 impl List {
     async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
-        let mut list = session.output.list(COLUMNS);
         let fetch = async |query: PageQuery| Ok(client.list_users(&query).await?);
-        self.page
-            .for_each(&session.output, &self.prefix, fetch, |user| list.push(&user, &cells(&user)))
-            .await?;
-        list.finish()?;
+        self.page.print(&session.output, COLUMNS, &self.prefix, fetch, cells).await?;
         Ok(Exit::Ok)
     }
 }
@@ -120,21 +117,10 @@ impl Name {
     async fn show(self, session: &Session) -> Result<Exit, Failure> {
         let client = session.client()?;
         let user = client.get_user(&self.name).await?;
-        let (mut groups, mut policies) = (Vec::new(), Vec::new());
-        let all = PageArgs { all: true, ..PageArgs::default() };
         let fetch = async |query: PageQuery| Ok(client.list_user_groups(&self.name, &query).await?);
-        all.for_each(&session.output, "", fetch, |group| {
-            groups.push(group.id);
-            Ok(())
-        })
-        .await?;
-        let holder = Holder::User(&self.name);
-        let fetch = async |query: PageQuery| Ok(client.list_attached_policies(holder, true, &query).await?);
-        all.for_each(&session.output, "", fetch, |policy| {
-            policies.push(policy.id);
-            Ok(())
-        })
-        .await?;
+        let groups = paging::all(&session.output, fetch).await?;
+        let groups: Vec<String> = groups.into_iter().map(|group| group.id).collect();
+        let policies = policies::attached(session, Holder::User(&self.name)).await?;
         let fields = [
             ("name", Cell::text(&user.id)),
             ("created", Cell::Time(user.creation_date)),
