@@ -152,6 +152,12 @@ class Busy(threading.Thread):
             if len(self.seen) == 3:
                 self.warm.set()
 
+    def until_began_after(self, moment):
+        deadline = time.monotonic() + 60
+        while self.seen[-1][0] < moment:
+            assert time.monotonic() < deadline, self.seen[-3:]
+            time.sleep(0.01)
+
 
 def goes_on_until_answered(upload):
     """Sends piece after piece until the server answers or closes the connection."""
@@ -219,7 +225,8 @@ def test_a_user_is_deleted_while_requests_run(server, repository, name):
     deleted = time.monotonic()
     answer = goes_on_until_answered(upload)
     broken_off = time.monotonic() - deleted
-    time.sleep(0.3)
+    for one in busy:
+        one.until_began_after(deleted)
     for one in busy:
         one.enough.set()
         one.join(60)
